@@ -1,0 +1,1 @@
+"""The agent: a heart that learns and decides, and the shells that connect it to the world."""

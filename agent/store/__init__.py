@@ -1,0 +1,1 @@
+"""The store: a narrow port, its DuckDB shell, and an in-memory double."""

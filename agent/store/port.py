@@ -1,0 +1,72 @@
+"""The port through which the agent keeps things."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+RecordKind = Literal["benchmark", "execution", "answer"]
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """One line of the append-only log.
+
+    `source` and `id` identify it: a second record with the same pair changes nothing.
+    `body` is the event's `data`, or the logged answer, as JSON. `seq` is given by the store,
+    gapless and rising in the order of the log; 0 before that.
+    """
+
+    kind: RecordKind
+    source: str
+    id: str
+    event_time: datetime
+    received_at: datetime
+    body: str
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Learned state as of `seq`, stamped with the versions it was made by."""
+
+    seq: int
+    stamp: str
+    payload: bytes
+
+
+class Store(Protocol):
+    """The event log, which is the truth, and snapshots, which are shortcuts."""
+
+    async def append(self, records: Sequence[LogRecord]) -> list[LogRecord | None]:
+        """Commit records in their order, durably, in one transaction.
+
+        Return, for each one, the record with its `seq`, or None for a duplicate (of an
+        earlier record or within this batch).
+
+        Raises:
+            StoreUnavailable: nothing was committed.
+        """
+        ...
+
+    def replay(self, after_seq: int = 0, batch: int = 1_000) -> AsyncIterator[list[LogRecord]]:
+        """Yield the log in order, in batches, beginning after `after_seq`."""
+        ...
+
+    async def last_seq(self) -> int:
+        """Return the newest `seq`, 0 for an empty log."""
+        ...
+
+    async def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep this snapshot instead of earlier ones."""
+        ...
+
+    async def load_snapshot(self) -> Snapshot | None:
+        """Return the kept snapshot, if any."""
+        ...
+
+    async def close(self) -> None:
+        """Flush and release the file."""
+        ...

@@ -1,0 +1,71 @@
+"""What the agent says of itself, unasked."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, Field
+
+from schemas.base import Message
+from schemas.errors import ErrorBody
+from schemas.measurement import MetricName
+from schemas.topics import RequestKind
+
+DECISION_TYPE = "placewise.decision.v1"
+VALIDATION_TYPE = "placewise.validation.v1"
+ALERT_TYPE = "placewise.alert.v1"
+
+
+class AgentState(Message):
+    """Retained on `agents/{id}/state`; the will publishes `offline` when the agent vanishes."""
+
+    agent_id: str
+    status: Literal["starting", "online", "stopping", "offline"]
+    version: str
+    since: AwareDatetime
+    events_logged: int = 0
+    observations_learned: int = 0
+
+
+class Decision(Message):
+    """`placewise.decision.v1`: an answered request that somebody may act on."""
+
+    decision_id: str
+    kind: RequestKind
+    request: dict[str, Any]
+    reply: dict[str, Any]
+
+
+class Validation(Message):
+    """`placewise.validation.v1`: a prediction held against what was then measured."""
+
+    prediction_id: str
+    metric: MetricName
+    model: str
+    hardware: str
+    predicted: float
+    low: float
+    high: float
+    measured: float
+    absolute_percentage_error: float = Field(description="|predicted - measured| / measured")
+    within_interval: bool
+    event_id: str
+    event_source: str
+
+
+class Alert(Message):
+    """`placewise.alert.v1`: something that a person should know."""
+
+    kind: str
+    message: str
+    scope: dict[str, str] = {}
+
+
+class DeadLetter(Message):
+    """A message that was refused, on `agents/{id}/dead_letters`, with the reason."""
+
+    topic: str
+    received_at: AwareDatetime
+    error: ErrorBody
+    payload_bytes: int
+    payload_start: str = Field(description="The first bytes, cleaned of what does not print")

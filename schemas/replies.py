@@ -1,0 +1,222 @@
+"""What the agent answers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AwareDatetime, Field
+
+from schemas.base import Message
+from schemas.measurement import MetricName, StrategyName
+from schemas.requests import Goal
+
+
+class Basis(Message):
+    """How many measurements of this metric a prediction rests on."""
+
+    cell: int = Field(description="Of exactly this model, hardware and set-up")
+    model: int = Field(description="Of this model anywhere")
+    hardware: int = Field(description="Of any model on this hardware")
+    setup: int = Field(description="Of any model on this hardware in this precision and runtime")
+    total: int = Field(description="Of anything, in this unit")
+
+
+class Estimate(Message):
+    """A predicted metric: nominal 90 % interval, and the chance of being within ±20 %."""
+
+    value: float
+    low: float
+    high: float
+    confidence: float = Field(ge=0, le=1)
+    unit: str | None = Field(None, description="Throughput unit or latency kind, if any")
+    basis: Basis | None = None
+
+
+Estimates = dict[MetricName, Estimate]
+
+
+class Prediction(Message):
+    """What one cell is predicted to measure. A metric never measured is absent, never made up."""
+
+    prediction_id: str
+    model: str
+    hardware: str
+    metrics: Estimates
+    notes: list[str] = Field([], description="What to know before relying on it")
+
+
+class PredictReply(Message):
+    """The answer to a predict request, in the order of its candidates."""
+
+    predictions: list[Prediction]
+
+
+class ComparedCell(Message):
+    """One row of a comparison."""
+
+    rank: int
+    hardware: str
+    batch_size: int | None = None
+    prediction_id: str
+    metrics: Estimates
+    separated_from_next: bool | None = Field(
+        None, description="Whether its interval is clear of the next one's; None for the last"
+    )
+
+
+class CompareReply(Message):
+    """One model over hardware and batch sizes, best first by `metric`."""
+
+    model: str
+    metric: MetricName
+    rows: list[ComparedCell]
+    not_comparable: list[str] = Field([], description="Hardware for which the metric is unknown")
+
+
+class ScorePart(Message):
+    """One criterion's share of a score. `score` is 1 for the best candidate, relative to it."""
+
+    criterion: Literal["performance", "power", "memory", "cost", "availability"]
+    value: float | None = Field(description="In the criterion's own unit; None if unknown")
+    score: float
+    weight: float = Field(description="Normalised: the weights of all parts add up to one")
+
+
+class RankedHardware(Message):
+    """Hardware that meets the limits, with its score and where that comes from."""
+
+    hardware: str
+    precision: str | None = None
+    score: float
+    parts: list[ScorePart]
+    metrics: Estimates
+    prediction_id: str
+    reasons: list[str] = []
+
+
+class ExcludedHardware(Message):
+    """Hardware that a hard limit excluded."""
+
+    hardware: str
+    precision: str | None = None
+    limit: str = Field(description="Which limit, e.g. `power_w`")
+    value: float | str | None = Field(description="What it would be; None if unknown")
+    allowed: float | str | list[str]
+    reason: str
+
+
+class RecommendReply(Message):
+    """The best hardware, the runners-up, and what was excluded by which limit.
+
+    `recommended` is None when nothing qualifies; `excluded` then says why.
+    """
+
+    decision_id: str
+    model: str
+    recommended: RankedHardware | None
+    runners_up: list[RankedHardware]
+    excluded: list[ExcludedHardware]
+    reasons: list[str]
+
+
+class PlacedModel(Message):
+    """One model on one device."""
+
+    model: str
+    device: str
+    metrics: Estimates
+    prediction_id: str
+
+
+class DeviceLoad(Message):
+    """What a device carries in a placement."""
+
+    device: str
+    hardware: str
+    models: list[str]
+    memory_mb: float | None = Field(description="Predicted peak; None if unknown")
+    memory_capacity_mb: float | None
+    share: float = Field(description="Models that take turns on it: 2 halves each one's speed")
+
+
+class Unplaced(Message):
+    """A model for which there was no room, and what would have to change."""
+
+    model: str
+    limit: str
+    reason: str
+    would_fit_if: str
+
+
+class PlaceReply(Message):
+    """Models onto devices."""
+
+    decision_id: str
+    goal: Goal
+    placed: list[PlacedModel]
+    unplaced: list[Unplaced]
+    devices: list[DeviceLoad]
+    objective: float = Field(description="Of the goal, higher is better")
+    bound: float = Field(description="No placement can exceed this objective")
+    optimal: bool = Field(description="Whether `objective` reaches `bound`")
+    reasons: list[str]
+
+
+class Slot(Message):
+    """One model's time in a timeline."""
+
+    model: str
+    wave: int
+    start_ms: float
+    end_ms: float
+
+
+class StrategyOutcome(Message):
+    """What a strategy is predicted to come to for a workload."""
+
+    strategy: StrategyName
+    waves: list[list[str]]
+    timeline: list[Slot]
+    total_latency_ms: Estimate
+    throughput_per_s: Estimate = Field(description="Sum of the models' items per second")
+    memory_mb: Estimate | None = None
+    energy_j: Estimate | None = None
+    feasible: bool
+    violations: list[str] = []
+
+
+class StrategyReply(Message):
+    """How to run a workload on a device. `chosen` is None when no strategy meets the limits."""
+
+    decision_id: str
+    goal: Goal
+    chosen: StrategyOutcome | None
+    alternatives: list[StrategyOutcome]
+    reasons: list[str]
+
+
+class MetricStatus(Message):
+    """How well one metric is known."""
+
+    learned: int = Field(description="Measurements learnt")
+    median_ape: float | None = Field(None, description="Recent, prequential; a fraction")
+    coverage_90: float | None = Field(None, description="Recent share inside the interval")
+
+
+class StatusReply(Message):
+    """How the agent is."""
+
+    agent_id: str
+    version: str
+    started_at: AwareDatetime
+    events_logged: int
+    observations_learned: int
+    models_known: int
+    hardware_known: int
+    requests_answered: int
+    dead_letters: int
+    open_predictions: int
+    metrics: dict[MetricName, MetricStatus]
+
+
+AnyReply = PredictReply | CompareReply | RecommendReply | PlaceReply | StrategyReply | StatusReply

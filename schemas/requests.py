@@ -1,0 +1,252 @@
+"""What can be asked of the agent, and how a request is decoded."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from schemas.base import Count, Message, Name, Quantity, Share, Weight
+from schemas.errors import BadInput, ErrorDetail, MalformedPayload, UnknownRequest, shown
+from schemas.measurement import HardwareRef, HardwareSpec, MetricName, ModelRef, Setup
+from schemas.topics import REQUEST_KINDS, RequestKind
+
+Goal = Literal["throughput", "latency", "memory", "energy"]
+MAX_CANDIDATES = 1_000
+
+
+class Request(Message):
+    """What every request may carry.
+
+    MQTT 5 clients set response topic and correlation data on the message itself; MQTT 3.1.1
+    clients name them here. The properties of the message win.
+    """
+
+    reply_to: Name | None = Field(None, description="Where to reply (MQTT 3.1.1)")
+    correlation_id: Name | None = Field(None, description="Returned unchanged (MQTT 3.1.1)")
+
+
+class Candidate(Message):
+    """A cell to predict."""
+
+    model: ModelRef
+    hardware: HardwareRef
+    setup: Setup = Setup()
+    throughput_unit: Name | None = Field(None, description="The best supported one if left out")
+    latency_kind: Name | None = Field(None, description="The best supported one if left out")
+
+
+class PredictRequest(Request):
+    """What will each of these cells measure?"""
+
+    candidates: list[Candidate] = Field(min_length=1, max_length=MAX_CANDIDATES)
+    metrics: list[MetricName] | None = Field(None, min_length=1, description="All if left out")
+
+
+class CompareRequest(Request):
+    """One model over several kinds of hardware, over several batch sizes, or both."""
+
+    model: ModelRef
+    hardware: list[HardwareRef] | None = Field(
+        None, min_length=1, max_length=64, description="All known hardware if left out"
+    )
+    setup: Setup = Setup()
+    batch_sizes: list[Count] | None = Field(None, min_length=1, max_length=15)
+    metric: MetricName = Field("throughput_per_s", description="Ordered by this, best first")
+
+
+class HardwareOption(HardwareSpec):
+    """Hardware that may be chosen, with what it costs and how often it is free."""
+
+    cost_per_hour: Quantity | None = Field(None, description="In the caller's currency")
+    availability: Share | None = Field(None, description="Share of time in which it is free")
+    memory_mb: Quantity | None = Field(None, description="Memory of one device")
+
+
+class Weights(Message):
+    """What matters, relative to each other. Weights need not add up to one."""
+
+    performance: Weight = 0.0
+    power: Weight = 0.0
+    memory: Weight = 0.0
+    cost: Weight = 0.0
+    availability: Weight = 0.0
+
+    @model_validator(mode="after")
+    def _something_matters(self) -> Self:
+        if not any(value > 0 for _, value in self):
+            raise ValueError("at least one weight above zero")
+        return self
+
+
+class HardwareLimits(Message):
+    """Hard limits: what exceeds one is excluded, whatever its score."""
+
+    power_w: Quantity | None = None
+    memory_mb: Quantity | None = None
+    cost_per_hour: Quantity | None = None
+    latency_ms: Quantity | None = None
+    throughput_per_s: Quantity | None = Field(None, description="At least this much")
+    precision: list[Name] | None = Field(None, min_length=1, description="Only these")
+
+
+class RecommendRequest(Request):
+    """Which hardware is best for this model?"""
+
+    model: ModelRef
+    setup: Setup = Setup()
+    hardware: list[HardwareOption] | None = Field(
+        None, min_length=1, max_length=64, description="All known hardware if left out"
+    )
+    precisions: list[Name] | None = Field(
+        None, min_length=1, max_length=8, description="Try each of these; else the set-up's"
+    )
+    metric: MetricName = Field("throughput_per_s", description="What performance means")
+    weights: Weights = Weights(performance=1.0)
+    limits: HardwareLimits = HardwareLimits()
+
+
+class WorkItem(Message):
+    """One model of a workload."""
+
+    model: ModelRef
+    setup: Setup = Setup()
+    latency_limit_ms: Quantity | None = Field(None, description="Its latency objective")
+
+
+class Device(Message):
+    """One device of a fleet, with its capacity."""
+
+    name: Name
+    hardware: HardwareRef
+    memory_mb: Quantity | None = Field(None, description="Looked up by hardware if left out")
+    cost_per_hour: Quantity | None = None
+
+
+class PlacementLimits(Message):
+    """Hard limits on a placement."""
+
+    memory_mb: Quantity | None = Field(None, description="Per device, below its capacity")
+    power_w: Quantity | None = Field(None, description="Per device")
+    latency_ms: Quantity | None = Field(None, description="Per model")
+
+
+class PlaceRequest(Request):
+    """Which model runs on which device?"""
+
+    models: list[WorkItem] = Field(min_length=1, max_length=200)
+    devices: list[Device] = Field(min_length=1, max_length=200)
+    goal: Goal = "throughput"
+    limits: PlacementLimits = PlacementLimits()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        _refuse_doubles([item.model.name for item in self.models], "models")
+        _refuse_doubles([device.name for device in self.devices], "devices")
+        return self
+
+
+class StrategyLimits(Message):
+    """Hard limits on how a workload runs."""
+
+    memory_mb: Quantity | None = None
+    power_w: Quantity | None = None
+    latency_ms: Quantity | None = Field(None, description="For the whole workload")
+
+
+class StrategyRequest(Request):
+    """How should these models run together on this device?"""
+
+    models: list[WorkItem] = Field(min_length=1, max_length=200)
+    hardware: HardwareRef
+    memory_mb: Quantity | None = Field(None, description="Capacity; looked up if left out")
+    goal: Goal = "throughput"
+    limits: StrategyLimits = StrategyLimits()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        _refuse_doubles([item.model.name for item in self.models], "models")
+        return self
+
+
+class StatusRequest(Request):
+    """How is the agent?"""
+
+
+AnyRequest = (
+    PredictRequest
+    | CompareRequest
+    | RecommendRequest
+    | PlaceRequest
+    | StrategyRequest
+    | StatusRequest
+)
+
+REQUESTS: dict[RequestKind, type[AnyRequest]] = {
+    "predict": PredictRequest,
+    "compare": CompareRequest,
+    "recommend": RecommendRequest,
+    "place": PlaceRequest,
+    "strategy": StrategyRequest,
+    "status": StatusRequest,
+}
+
+
+class ReplyAddress(Message):
+    """Where a request wants its reply, read even from a request that is otherwise wrong."""
+
+    reply_to: str | None = None
+    correlation_id: str | None = None
+
+
+def decode_request(kind: str, payload: bytes | str) -> AnyRequest:
+    """Decode the request of `kind` (the last level of its topic). An empty payload is `{}`.
+
+    Raises:
+        UnknownRequest: `kind` is none of `REQUEST_KINDS`.
+        MalformedPayload: not a JSON object.
+        BadInput: any field at fault, each named in the details.
+    """
+    request_type = REQUESTS.get(kind)  # type: ignore[call-overload]
+    if request_type is None:
+        raise UnknownRequest(
+            f"unknown request {shown(kind)}",
+            [
+                ErrorDetail(
+                    field="topic", problem=f"got {shown(kind)}", expected=", ".join(REQUEST_KINDS)
+                )
+            ],
+        )
+    try:
+        return request_type.model_validate_json(payload or b"{}")  # type: ignore[no-any-return]
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "json_invalid" or (first["type"] == "model_type" and not first["loc"]):
+            raise MalformedPayload(
+                f"the {kind} request is not a JSON object",
+                [ErrorDetail(field="payload", problem=shown(payload), expected="a JSON object")],
+            ) from None
+        raise BadInput.from_validation(error, f"{kind} request") from None
+
+
+def _refuse_doubles(names: list[str], what: str) -> None:
+    doubles = sorted({name for name in names if names.count(name) > 1})
+    if doubles:
+        raise ValueError(f"each of the {what} once; more than once: {', '.join(doubles)}")
+
+
+def reply_address(payload: bytes | str) -> ReplyAddress:
+    """Read where to reply from a body that may be wrong in any other way. Never raises."""
+    try:
+        body = json.loads(payload)
+    except ValueError:
+        return ReplyAddress()
+    if not isinstance(body, dict):
+        return ReplyAddress()
+    texts = {
+        key: value
+        for key in ("reply_to", "correlation_id")
+        if isinstance(value := body.get(key), str) and value
+    }
+    return ReplyAddress(**texts)

@@ -1,0 +1,30 @@
+"""Where things are said on the bus. Contract version 1."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+PREFIX = "placewise/v1"
+
+EVENTS_BENCHMARK = f"{PREFIX}/events/benchmark"
+EVENTS_EXECUTION = f"{PREFIX}/events/execution"
+REQUESTS = f"{PREFIX}/requests"
+
+RequestKind = Literal["predict", "compare", "recommend", "place", "strategy", "status"]
+REQUEST_KINDS: tuple[RequestKind, ...] = get_args(RequestKind)
+
+EVENT_FILTERS = (f"{EVENTS_BENCHMARK}/#", f"{EVENTS_EXECUTION}/#")
+REQUEST_FILTER = f"{REQUESTS}/#"
+
+AgentChannel = Literal["state", "decisions", "validations", "alerts", "dead_letters"]
+AGENT_CHANNELS: tuple[AgentChannel, ...] = get_args(AgentChannel)
+
+
+def request(kind: str) -> str:
+    """Return the topic of a kind of request."""
+    return f"{REQUESTS}/{kind}"
+
+
+def agent(agent_id: str, channel: AgentChannel) -> str:
+    """Return the topic on which an agent says something of itself."""
+    return f"{PREFIX}/agents/{agent_id}/{channel}"

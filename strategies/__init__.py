@@ -1,0 +1,1 @@
+"""The decisions: pure functions of a workload and predictions. No I/O, no clock, no chance."""

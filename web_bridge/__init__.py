@@ -1,0 +1,1 @@
+"""The bridge to pools of real browsers over websockets (WebGPU, WebNN, WASM)."""
