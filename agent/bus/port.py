@@ -32,6 +32,7 @@ class Outgoing:
     payload: bytes
     qos: Literal[0, 1] = 1
     retain: bool = False
+    response_topic: str | None = None
     correlation_data: bytes | None = None
 
 
