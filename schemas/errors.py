@@ -10,6 +10,7 @@
     ├── Unavailable            a part that is needed is not there (broker, store, configuration)
     │   ├── BusUnavailable
     │   └── StoreUnavailable
+    ├── AgentRefused           an agent that was asked answered with an error
     └── Corrupt                something stored does not read as what it should be
 
 An error keeps its data; its message is built from them. `code` is what goes over the wire.
@@ -146,6 +147,16 @@ class BusUnavailable(Unavailable):
 
 class StoreUnavailable(Unavailable):
     """The store can't be opened: missing folder, no permission, held by another process."""
+
+
+class AgentRefused(PlacewiseError):
+    """An agent that was asked answered with an error; `remote_code` is the code it gave."""
+
+    code = "refused"
+
+    def __init__(self, remote: ErrorBody) -> None:
+        super().__init__(remote.message, remote.details)
+        self.remote_code = remote.code
 
 
 class Corrupt(PlacewiseError):

@@ -1,0 +1,269 @@
+"""Commands that ask: predict, compare-hardware, recommend-hardware, place, strategy, status."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from agent.cli import options as opt
+from agent.cli import show
+from agent.cli.asking import ask
+from agent.settings import load_settings
+from schemas.topics import RequestKind
+
+T = TypeVar("T")
+
+NOTHING_QUALIFIES = 4
+"""Exit code of a question whose answer is that nothing meets the limits."""
+
+Model = Annotated[str | None, typer.Argument(help="Name of the model.")]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", "-m", help="MODEL or MODEL@BATCH_SIZE; repeatable.")
+]
+Hardware = Annotated[
+    list[str] | None, typer.Option("--hardware", "-H", help="Name of hardware; repeatable.")
+]
+Metric = Annotated[
+    str, typer.Option(help="throughput_per_s, latency_ms, memory_mb or power_w.")
+]
+Goal = Annotated[str, typer.Option(help="throughput, latency, memory or energy.")]
+Limits = Annotated[
+    list[str] | None, typer.Option("--limit", help="NAME=VALUE, e.g. power_w=300; repeatable.")
+]
+
+out = Console()
+err = Console(stderr=True)
+
+
+def predict(
+    model: Model = None,
+    hardware: Hardware = None,
+    batch_size: opt.BatchSize = None,
+    precision: opt.Precision = None,
+    runtime: opt.Runtime = None,
+    task: opt.Task = None,
+    sequence_in: opt.SequenceIn = None,
+    sequence_out: opt.SequenceOut = None,
+    count: opt.DeviceCount = None,
+    request: opt.RequestFile = None,
+    broker: opt.Broker = None,
+    store: opt.StoreFile = None,
+    config: opt.Config = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Predict throughput, latency, memory and power of a model on hardware."""
+    body = (
+        opt.read_request(request)
+        if request
+        else {
+            "candidates": [
+                {
+                    "model": _required(model, "MODEL"),
+                    "hardware": {"name": name, **opt.setup_of(count=count)},
+                    "setup": opt.setup_of(
+                        batch_size=batch_size,
+                        precision=precision,
+                        runtime=runtime,
+                        task=task,
+                        sequence_in=sequence_in,
+                        sequence_out=sequence_out,
+                    ),
+                }
+                for name in _required(hardware, "--hardware")
+            ]
+        }
+    )
+    _answer("predict", body, show.predictions, broker, store, config, as_json=as_json)
+
+
+def compare_hardware(
+    model: Model = None,
+    hardware: Hardware = None,
+    metric: Metric = "throughput_per_s",
+    batch_sizes: Annotated[
+        str | None, typer.Option(help="Compare these as well, e.g. 1,8,32.")
+    ] = None,
+    batch_size: opt.BatchSize = None,
+    precision: opt.Precision = None,
+    runtime: opt.Runtime = None,
+    request: opt.RequestFile = None,
+    broker: opt.Broker = None,
+    store: opt.StoreFile = None,
+    config: opt.Config = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Compare one model over hardware (all that is known, or what you name) and batch sizes."""
+    body = (
+        opt.read_request(request)
+        if request
+        else {
+            "model": _required(model, "MODEL"),
+            "metric": metric,
+            "setup": opt.setup_of(batch_size=batch_size, precision=precision, runtime=runtime),
+            **({"hardware": hardware} if hardware else {}),
+            **({"batch_sizes": _batch_sizes(batch_sizes)} if batch_sizes else {}),
+        }
+    )
+    _answer("compare", body, show.comparison, broker, store, config, as_json=as_json)
+
+
+def recommend_hardware(
+    model: Model = None,
+    hardware: Hardware = None,
+    metric: Metric = "throughput_per_s",
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(help="performance|power|memory|cost|availability=NUMBER; repeatable."),
+    ] = None,
+    limit: Limits = None,
+    only_precision: Annotated[
+        list[str] | None, typer.Option(help="Allow only this precision; repeatable.")
+    ] = None,
+    batch_size: opt.BatchSize = None,
+    precision: opt.Precision = None,
+    runtime: opt.Runtime = None,
+    request: opt.RequestFile = None,
+    broker: opt.Broker = None,
+    store: opt.StoreFile = None,
+    config: opt.Config = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Recommend hardware for a model, by a metric or a weighted mix, under hard limits.
+
+    Costs and availability of hardware are given in a whole request (--request FILE).
+    """
+    limits: dict[str, Any] = _numbers("--limit", limit)
+    if only_precision:
+        limits["precision"] = only_precision
+    body = (
+        opt.read_request(request)
+        if request
+        else {
+            "model": _required(model, "MODEL"),
+            "metric": metric,
+            "setup": opt.setup_of(batch_size=batch_size, precision=precision, runtime=runtime),
+            "limits": limits,
+            **({"weights": _numbers("--weight", weight)} if weight else {}),
+            **({"hardware": [{"name": name} for name in hardware]} if hardware else {}),
+        }
+    )
+    reply = _answer("recommend", body, show.recommendation, broker, store, config, as_json=as_json)
+    if reply["recommended"] is None:
+        raise typer.Exit(NOTHING_QUALIFIES)
+
+
+def place(
+    models: Models = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option("--device", "-d", help="NAME=HARDWARE or NAME=HARDWARE@MEMORY_MB."),
+    ] = None,
+    goal: Goal = "throughput",
+    limit: Limits = None,
+    precision: opt.Precision = None,
+    runtime: opt.Runtime = None,
+    request: opt.RequestFile = None,
+    broker: opt.Broker = None,
+    store: opt.StoreFile = None,
+    config: opt.Config = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Place models onto devices, within their memory."""
+    setup = opt.setup_of(precision=precision, runtime=runtime)
+    body = (
+        opt.read_request(request)
+        if request
+        else {
+            "models": [opt.work_item(text, setup) for text in _required(models, "--model")],
+            "devices": [opt.device(text) for text in _required(device, "--device")],
+            "goal": goal,
+            "limits": _numbers("--limit", limit),
+        }
+    )
+    reply = _answer("place", body, show.placement, broker, store, config, as_json=as_json)
+    if reply["unplaced"]:
+        raise typer.Exit(NOTHING_QUALIFIES)
+
+
+def strategy(
+    models: Models = None,
+    hardware: Annotated[str | None, typer.Option("--hardware", "-H")] = None,
+    memory_mb: Annotated[float | None, typer.Option(help="Memory of the device.")] = None,
+    goal: Goal = "throughput",
+    limit: Limits = None,
+    precision: opt.Precision = None,
+    runtime: opt.Runtime = None,
+    request: opt.RequestFile = None,
+    broker: opt.Broker = None,
+    store: opt.StoreFile = None,
+    config: opt.Config = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Choose how models run together on a device: parallel, sequential or batched."""
+    setup = opt.setup_of(precision=precision, runtime=runtime)
+    body = (
+        opt.read_request(request)
+        if request
+        else {
+            "models": [opt.work_item(text, setup) for text in _required(models, "--model")],
+            "hardware": _required(hardware, "--hardware"),
+            **({"memory_mb": memory_mb} if memory_mb is not None else {}),
+            "goal": goal,
+            "limits": _numbers("--limit", limit),
+        }
+    )
+    reply = _answer("strategy", body, show.strategies, broker, store, config, as_json=as_json)
+    if reply["chosen"] is None:
+        raise typer.Exit(NOTHING_QUALIFIES)
+
+
+def status(
+    broker: opt.Broker = None,
+    store: opt.StoreFile = None,
+    config: opt.Config = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Ask a running agent how it is."""
+    _answer("status", {}, show.status, broker, store, config, as_json=as_json)
+
+
+def _answer(
+    kind: RequestKind,
+    body: dict[str, Any],
+    render: Callable[[Console, dict[str, Any]], None],
+    broker: str | None,
+    store: Path | None,
+    config: Path | None,
+    *,
+    as_json: bool,
+) -> dict[str, Any]:
+    settings = load_settings(config, broker=broker, store=store)
+    reply = asyncio.run(ask(settings, kind, body, err))
+    if as_json:
+        typer.echo(json.dumps(reply, indent=2))
+    else:
+        render(out, reply)
+    return reply
+
+
+def _required(value: T | None, name: str) -> T:
+    if not value:
+        raise typer.BadParameter(f"{name} is needed, or a whole request with --request FILE")
+    return value
+
+
+def _numbers(option: str, texts: list[str] | None) -> dict[str, float]:
+    return {name: opt.number(option, value) for name, value in opt.pairs(option, texts or []).items()}
+
+
+def _batch_sizes(text: str) -> list[int]:
+    sizes = text.split(",")
+    if not all(size.strip().isdigit() for size in sizes):
+        raise typer.BadParameter(f"--batch-sizes: got {text!r}; whole numbers, e.g. 1,8,32")
+    return [int(size) for size in sizes]

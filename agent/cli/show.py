@@ -1,0 +1,157 @@
+"""Replies as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+Body = Mapping[str, Any]
+
+_UNITS = {"latency_ms": "ms", "memory_mb": "MB", "power_w": "W"}
+
+
+def amount(value: float | None) -> str:
+    """Return a number as a person reads it: four digits that count, no exponent."""
+    if value is None:
+        return "?"
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
+
+
+def estimate(body: Body | None) -> str:
+    """Return value, interval and confidence of an estimate."""
+    if body is None:
+        return "-"
+    return (
+        f"{amount(body['value'])}  [dim]{amount(body['low'])}…{amount(body['high'])}"
+        f"  {body['confidence']:.0%}[/]"
+    )
+
+
+def heading(metric: str, rows: Sequence[Body]) -> str:
+    """Return a column's heading with its unit, where all rows agree on one."""
+    units = {row[metric].get("unit") for row in rows if metric in row} - {None}
+    unit = next(iter(units)) if len(units) == 1 else ("mixed units" if units else None)
+    label = metric.rsplit("_", 1)[0] if metric != "throughput_per_s" else "throughput"
+    return f"{label} ({unit or _UNITS.get(metric, 'per s')})"
+
+
+def predictions(console: Console, reply: Body) -> None:
+    """Show a predict reply."""
+    rows = reply["predictions"]
+    _metric_table(console, ["model", "hardware"], rows, [row["metrics"] for row in rows])
+    for note in sorted({note for row in rows for note in row["notes"]}):
+        console.print(f"[yellow]note:[/] {note}")
+
+
+def comparison(console: Console, reply: Body) -> None:
+    """Show a compare reply."""
+    rows = reply["rows"]
+    _metric_table(
+        console, ["rank", "hardware", "batch_size"], rows, [row["metrics"] for row in rows]
+    )
+    if reply["not_comparable"]:
+        console.print(f"[yellow]not comparable:[/] {', '.join(reply['not_comparable'])}")
+
+
+def recommendation(console: Console, reply: Body) -> None:
+    """Show a recommend reply."""
+    best = reply["recommended"]
+    ranked = ([best] if best else []) + list(reply["runners_up"])
+    if best:
+        console.print(f"[bold green]{best['hardware']}[/] for {reply['model']}")
+        _metric_table(
+            console, ["hardware", "precision", "score"], ranked, [row["metrics"] for row in ranked]
+        )
+    else:
+        console.print(f"[bold red]nothing qualifies[/] for {reply['model']}")
+    _reasons(console, reply["reasons"])
+    if reply["excluded"]:
+        table = Table("excluded", "limit", "why", title=None)
+        for row in reply["excluded"]:
+            table.add_row(row["hardware"], row["limit"], row["reason"])
+        console.print(table)
+
+
+def placement(console: Console, reply: Body) -> None:
+    """Show a place reply."""
+    rows = reply["placed"]
+    _metric_table(console, ["model", "device"], rows, [row["metrics"] for row in rows])
+    table = Table("device", "hardware", "models", "memory (MB)", "capacity (MB)")
+    for load in reply["devices"]:
+        table.add_row(
+            load["device"],
+            load["hardware"],
+            ", ".join(load["models"]) or "-",
+            amount(load["memory_mb"]),
+            amount(load["memory_capacity_mb"]),
+        )
+    console.print(table)
+    for left in reply["unplaced"]:
+        console.print(f"[red]unplaced:[/] {left['model']}: {left['reason']}; {left['would_fit_if']}")
+    _reasons(console, reply["reasons"])
+
+
+def strategies(console: Console, reply: Body) -> None:
+    """Show a strategy reply."""
+    chosen = reply["chosen"]
+    if chosen is None:
+        console.print("[bold red]no strategy meets the limits[/]")
+    table = Table("", "strategy", "waves", "total latency (ms)", "throughput (per s)", "memory (MB)")
+    for outcome in [*([chosen] if chosen else []), *reply["alternatives"]]:
+        table.add_row(
+            "✓" if outcome is chosen else "",
+            outcome["strategy"],
+            " | ".join(" + ".join(wave) for wave in outcome["waves"]),
+            estimate(outcome["total_latency_ms"]),
+            estimate(outcome["throughput_per_s"]),
+            estimate(outcome["memory_mb"]),
+        )
+    console.print(table)
+    _reasons(console, reply["reasons"])
+
+
+def status(console: Console, reply: Body) -> None:
+    """Show a status reply."""
+    table = Table("", "", show_header=False)
+    for name, value in reply.items():
+        if name != "metrics":
+            table.add_row(name.replace("_", " "), str(value))
+    console.print(table)
+    if reply["metrics"]:
+        table = Table("metric", "learnt", "median error (recent)", "coverage of 90 %")
+        for metric, row in reply["metrics"].items():
+            error, coverage = row["median_ape"], row["coverage_90"]
+            table.add_row(
+                metric,
+                str(row["learned"]),
+                "-" if error is None else f"{error:.1%}",
+                "-" if coverage is None else f"{coverage:.1%}",
+            )
+        console.print(table)
+
+
+def _metric_table(
+    console: Console, keys: Sequence[str], rows: Sequence[Body], metrics: Sequence[Body]
+) -> None:
+    names = list(dict.fromkeys(name for row in metrics for name in row))
+    table = Table(*[key.replace("_", " ") for key in keys], *[heading(n, metrics) for n in names])
+    for row, measured in zip(rows, metrics, strict=True):
+        cells = [_cell(row.get(key)) for key in keys]
+        table.add_row(*cells, *[estimate(measured.get(name)) for name in names])
+    console.print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _reasons(console: Console, reasons: Sequence[str]) -> None:
+    for reason in reasons:
+        console.print(f"  • {reason}")

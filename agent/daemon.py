@@ -1,0 +1,224 @@
+"""The daemon: wires the heart to its shells, and lives until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+
+import structlog
+
+from agent.bus.port import Bus, Delivery, Inbox
+from agent.desk import Desk
+from agent.heart.heart import Heart
+from agent.heart.stimuli import MeasurementLogged
+from agent.intake import decode
+from agent.journal import record_of_event
+from agent.metrics import AgentMetrics
+from agent.restore import Restored, snapshot_of
+from agent.store.port import Store
+from agent.voice import Voice
+from agent.writer import Committed, Draft, Writer
+from schemas import topics
+from schemas.errors import BadInput
+from schemas.published import AgentState
+from schemas.replies import StatusReply
+
+EVENTS_AT_ONCE = 256
+LOOP_LAG_SECONDS = 0.25
+STATE_SECONDS = 10.0
+DRAIN_SECONDS = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+def utc_now() -> datetime:
+    """Return the time, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonConfig:
+    """What the daemon needs to know beside its parts."""
+
+    agent_id: str
+    max_payload_bytes: int = 1 << 20
+    inbox_capacity: int = 1_000
+    snapshot_every_events: int = 50_000
+
+
+class Daemon:
+    """The agent at work: takes events, learns, answers.
+
+    Owns the tasks; each has a name, and the failure of any ends `run`.
+
+    Args:
+        config: identity and limits.
+        bus: not yet running; the daemon runs and closes it.
+        store: open; whoever opened it closes it.
+        restored: the heart that the store's log makes (see `agent.restore`).
+        metrics: where counters go.
+        clock: returns the time; given by tests.
+    """
+
+    def __init__(
+        self,
+        config: DaemonConfig,
+        bus: Bus,
+        store: Store,
+        restored: Restored,
+        metrics: AgentMetrics,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._config = config
+        self._bus = bus
+        self._store = store
+        self._heart: Heart = restored.heart
+        self._metrics = metrics
+        self._clock = clock
+        self._started_at = clock()
+        self._snapshot_seq = self._heart.applied_seq if not restored.replayed else 0
+        self._stopping = asyncio.Event()
+        self._voice = Voice(bus, config.agent_id, metrics, clock)
+        self._writer = Writer(store, self._heart, self._voice.say, self._committed)
+        self._events: Inbox = bus.inbox(topics.EVENT_FILTERS, capacity=config.inbox_capacity)
+        self._desk = Desk(
+            inbox=bus.inbox([topics.REQUEST_FILTER], capacity=config.inbox_capacity),
+            bus=bus,
+            heart=self._heart,
+            writer=self._writer,
+            voice=self._voice,
+            metrics=metrics,
+            agent_id=config.agent_id,
+            max_payload_bytes=config.max_payload_bytes,
+            status=self.status,
+            clock=clock,
+        )
+
+    @property
+    def heart(self) -> Heart:
+        """The heart, to look at; only the daemon's own tasks change it."""
+        return self._heart
+
+    async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
+        """Work until `stop` is called, or a task fails; then finish what was begun.
+
+        Args:
+            on_ready: called once, when the agent is connected and takes events.
+
+        Raises:
+            ExceptionGroup: of whatever ended a task.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(coroutine, name=name)
+                for name, coroutine in (
+                    ("bus", self._bus.run()),
+                    ("writer", self._writer.write()),
+                    ("learner", self._writer.learn()),
+                    ("voice", self._voice.speak()),
+                    ("intake", self._take_events()),
+                    ("desk", self._desk.serve()),
+                    ("desk-acknowledge", self._desk.acknowledge()),
+                    ("loop-lag", self._watch_loop()),
+                    ("state", self._tell_state(on_ready)),
+                )
+            ]
+            await self._stopping.wait()
+            await self._finish(running)
+
+    def stop(self) -> None:
+        """Ask `run` to finish. Safe to call from a signal handler, and more than once."""
+        self._stopping.set()
+
+    def status(self) -> StatusReply:
+        """Return how the agent is."""
+        return StatusReply(
+            agent_id=self._config.agent_id,
+            version=version("placewise"),
+            started_at=self._started_at,
+            events_logged=self._heart.applied_seq,
+            observations_learned=self._heart.bank.observed_count,
+            models_known=len(self._heart.bank.known_models()),
+            hardware_known=len(self._heart.bank.known_hardware()),
+            requests_answered=self._desk.answered,
+            dead_letters=self._voice.dead_letters,
+            open_predictions=len(self._heart.ledger),
+            metrics={},
+        )
+
+    async def _take_events(self) -> None:
+        while True:
+            deliveries = await self._events.receive(EVENTS_AT_ONCE)
+            drafts = [draft for one in deliveries if (draft := await self._draft(one)) is not None]
+            # The broker forgets a message once it is acknowledged: not before the commit.
+            await self._writer.submit(drafts, then=partial(self._events.acknowledge, deliveries))
+
+    async def _draft(self, delivery: Delivery) -> Draft | None:
+        now = self._clock()
+        try:
+            event = decode(delivery, now, self._config.max_payload_bytes)
+        except BadInput as error:
+            self._metrics.event("unknown", "refused")
+            await self._voice.dead_letter(delivery, error)
+            return None
+        record = record_of_event(event, now)
+        self._metrics.event(record.kind, "accepted")
+        return Draft(
+            record, MeasurementLogged(0, record.source, record.id, record.event_time, event.data)
+        )
+
+    def _committed(self, commit: Committed) -> None:
+        self._metrics.commit(commit.new, commit.duplicates, commit.seconds)
+
+    async def _tell_state(self, on_ready: Callable[[], None]) -> None:
+        """Publish the retained state: at once, then whenever it has changed."""
+        told: AgentState | None = None
+        while True:
+            state = self._state("online")
+            if state != told:
+                await self._voice.state(state)
+                if told is None:
+                    on_ready()
+                told = state
+            await asyncio.sleep(STATE_SECONDS)
+
+    def _state(self, status: str) -> AgentState:
+        return AgentState(
+            agent_id=self._config.agent_id,
+            status=status,  # type: ignore[arg-type]
+            version=version("placewise"),
+            since=self._started_at,
+            events_logged=self._heart.applied_seq,
+            observations_learned=self._heart.bank.observed_count,
+        )
+
+    async def _watch_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LOOP_LAG_SECONDS
+            await asyncio.sleep(LOOP_LAG_SECONDS)
+            self._metrics.loop_lag(max(0.0, loop.time() - due))
+            self._metrics.open_predictions(len(self._heart.ledger))
+            self._metrics.connection(self._bus.state)
+
+    async def _finish(self, running: list[asyncio.Task[None]]) -> None:
+        """Take no more, finish what was taken, keep a snapshot, say goodbye."""
+        by_name = {task.get_name(): task for task in running}
+        for name in ("intake", "desk", "state", "loop-lag"):
+            by_name[name].cancel()
+        await self._writer.drain()
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._voice.drain()
+                await self._voice.state(self._state("offline"))
+        except TimeoutError:
+            log.warning("goodbye_unsaid", reason="the broker could not be reached in time")
+        if self._heart.applied_seq > self._snapshot_seq:
+            await self._store.save_snapshot(snapshot_of(self._heart))
+        await self._bus.close()
+        for task in running:
+            task.cancel()

@@ -1,0 +1,183 @@
+"""The desk: answers each request, or says why not. Never silence."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from time import perf_counter
+
+import structlog
+
+from agent.bus.port import Bus, Delivery, Inbox, Outgoing
+from agent.heart.effects import Answer, Publish
+from agent.heart.heart import Heart
+from agent.heart.stimuli import AnswerLogged, RequestReceived
+from agent.intake import refuse_large
+from agent.journal import record_of_answer
+from agent.metrics import AgentMetrics
+from agent.voice import Voice
+from agent.writer import Draft, Writer
+from schemas import topics
+from schemas.errors import BadInput, ErrorBody, ErrorReply, NoReplyAddress, PlacewiseError
+from schemas.replies import AnyReply, StatusReply
+from schemas.requests import AnyRequest, StatusRequest, decode_request, reply_address
+
+RECEIVED_AT_ONCE = 64
+UNACKNOWLEDGED_REPLIES = 256
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyAddress:
+    """Where a reply goes, and what it carries so that the asker knows it again."""
+
+    topic: str
+    correlation_data: bytes | None
+
+
+def address_of(delivery: Delivery) -> ReplyAddress:
+    """Return where a request wants its reply: message properties first, then its body.
+
+    Raises:
+        NoReplyAddress: neither names one.
+        BadInput: the topic can't be published to, or is one on which the agent listens.
+    """
+    topic, correlation = delivery.response_topic, delivery.correlation_data
+    if not topic:
+        body = reply_address(delivery.payload)
+        topic = body.reply_to
+        if correlation is None and body.correlation_id is not None:
+            correlation = body.correlation_id.encode()
+    if not topic:
+        raise NoReplyAddress
+    if any(c in topic for c in "+#\x00") or topic.startswith("$"):
+        raise BadInput.of_field("reply_to", "not a topic to publish to", "a topic, no wildcards")
+    if topic.startswith((f"{topics.PREFIX}/events/", f"{topics.REQUESTS}/")):
+        raise BadInput.of_field("reply_to", "the agent listens there", "a topic of your own")
+    return ReplyAddress(topic, correlation)
+
+
+class Desk:
+    """Takes requests from an inbox; answers from the heart, or with what was wrong."""
+
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        bus: Bus,
+        heart: Heart,
+        writer: Writer,
+        voice: Voice,
+        metrics: AgentMetrics,
+        agent_id: str,
+        max_payload_bytes: int,
+        status: Callable[[], StatusReply],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._inbox = inbox
+        self._bus = bus
+        self._heart = heart
+        self._writer = writer
+        self._voice = voice
+        self._metrics = metrics
+        self._agent_id = agent_id
+        self._max_payload_bytes = max_payload_bytes
+        self._status = status
+        self._clock = clock
+        self._sent: asyncio.Queue[tuple[Delivery, asyncio.Task[None] | None]] = asyncio.Queue(
+            UNACKNOWLEDGED_REPLIES
+        )
+        self.answered = 0
+
+    async def serve(self) -> None:
+        """Answer what comes in, for ever. The task `desk`."""
+        async with asyncio.TaskGroup() as replies:
+            while True:
+                for delivery in await self._inbox.receive(RECEIVED_AT_ONCE):
+                    outgoing = await self._handle(delivery)
+                    sending = (
+                        replies.create_task(self._bus.publish(outgoing), name="desk-reply")
+                        if outgoing is not None
+                        else None
+                    )
+                    await self._sent.put((delivery, sending))
+
+    async def acknowledge(self) -> None:
+        """Acknowledge requests once their reply is out, in order. The task `desk-acknowledge`."""
+        while True:
+            delivery, sending = await self._sent.get()
+            if sending is not None:
+                await sending
+            await self._inbox.acknowledge([delivery])
+
+    async def _handle(self, delivery: Delivery) -> Outgoing | None:
+        """Return the reply to send, or None where there is nobody to send it to."""
+        started = perf_counter()
+        kind = delivery.topic.removeprefix(f"{topics.REQUESTS}/")
+        try:
+            address = address_of(delivery)
+        except BadInput as error:
+            self._metrics.request(_known(kind), error.code, perf_counter() - started)
+            await self._voice.dead_letter(delivery, error)
+            return None
+        request_id = uuid.uuid4().hex
+        try:
+            refuse_large(delivery, self._max_payload_bytes)
+            request = decode_request(kind, delivery.payload)
+            reply = await self._answer(request_id, kind, request)
+            payload, outcome = reply.model_dump_json().encode(), "ok"
+            self.answered += 1
+        except PlacewiseError as error:
+            payload, outcome = _error_payload(error.body()), error.code
+        except Exception as error:  # one request must not end the daemon: the asker and the log are told
+            log.exception("request_failed", kind=_known(kind), request_id=request_id)
+            body = ErrorBody(code="internal", message=f"a fault of ours: {type(error).__name__}")
+            payload, outcome = _error_payload(body), "internal"
+        self._metrics.request(_known(kind), outcome, perf_counter() - started)
+        if delivery.response_topic is None:
+            payload = _with_correlation_id(payload, address)
+        return Outgoing(address.topic, payload, correlation_data=address.correlation_data)
+
+    async def _answer(self, request_id: str, kind: str, request: AnyRequest) -> AnyReply:
+        if isinstance(request, StatusRequest):
+            return self._status()
+        stimulus = RequestReceived(request_id, kind, request)  # type: ignore[arg-type]
+        answer: Answer | None = None
+        for effect in self._heart.handle(stimulus):
+            match effect:
+                case Answer():
+                    answer = effect
+                    await self._log(effect, request)
+                case Publish():
+                    await self._voice.say([effect])
+        assert answer is not None, "the heart answers every request"
+        return answer.reply
+
+    async def _log(self, answer: Answer, request: AnyRequest) -> None:
+        record = record_of_answer(answer, request, self._agent_id, self._clock())
+        body = json.loads(record.body)
+        stimulus = AnswerLogged(0, record.id, answer.kind, body["reply"])
+        await self._writer.submit([Draft(record, stimulus)])
+
+
+def _error_payload(body: ErrorBody) -> bytes:
+    return ErrorReply(error=body).model_dump_json().encode()
+
+
+def _with_correlation_id(payload: bytes, address: ReplyAddress) -> bytes:
+    """Put the correlation id into the body, for MQTT 3.1.1 clients that see no properties."""
+    if address.correlation_data is None:
+        return payload
+    body = json.loads(payload)
+    body["correlation_id"] = address.correlation_data.decode("utf-8", errors="replace")
+    return json.dumps(body).encode()
+
+
+def _known(kind: str) -> str:
+    """Keep names that anybody may invent out of metrics and logs."""
+    return kind if kind in topics.REQUEST_KINDS else "unknown"

@@ -1,0 +1,1 @@
+"""The heart: stimuli in, effects out, all learned state inside, no I/O at all."""

@@ -1,0 +1,42 @@
+"""From the words of the contract to the cells that learners know."""
+
+from __future__ import annotations
+
+from agent.learning.bank import Observation
+from agent.learning.cell import Cell
+from schemas.measurement import HardwareSpec, ModelRun, ModelSpec, Setup
+
+
+def cell_of(model: ModelSpec, hardware: HardwareSpec, setup: Setup) -> Cell:
+    """Return the cell that a model, hardware and set-up identify and describe."""
+    return Cell(
+        model=model.name,
+        family=model.family,
+        architecture=model.architecture,
+        parameters_m=model.parameters_m,
+        gmacs=model.gmacs,
+        activations_m=model.activations_m,
+        hardware=hardware.name,
+        hardware_class=hardware.hardware_class,
+        device_count=hardware.count,
+        task=setup.task,
+        precision=setup.precision,
+        runtime=setup.runtime,
+        runtime_options=setup.runtime_options,
+        parallelism=setup.parallelism,
+        batch_size=setup.batch_size,
+        input_size=setup.input_size,
+        sequence_in=setup.sequence_in,
+        sequence_out=setup.sequence_out,
+        concurrency=setup.concurrency,
+    )
+
+
+def observation_of(run: ModelRun) -> Observation:
+    """Return what a run teaches: its cell, its metrics with their units, its outcome."""
+    return Observation(
+        cell=cell_of(run.model, run.hardware, run.setup),
+        metrics=run.metrics.values(),
+        units=run.metrics.units(),
+        outcome=run.result,
+    )

@@ -1,0 +1,48 @@
+"""What the heart takes in.
+
+Everything but a request comes from the log, in the order of the log, so that a replay is
+the same fold as the life that it replays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from schemas.measurement import Benchmark, Execution
+from schemas.requests import AnyRequest
+from schemas.topics import RequestKind
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementLogged:
+    """A benchmark or an execution was committed to the log as `seq`."""
+
+    seq: int
+    source: str
+    id: str
+    event_time: datetime
+    data: Benchmark | Execution
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLogged:
+    """An answer of ours was committed to the log as `seq`; its predictions are open now."""
+
+    seq: int
+    id: str
+    kind: RequestKind
+    reply: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestReceived:
+    """Somebody asks. `id` is unique; the ids of what is answered are made from it."""
+
+    id: str
+    kind: RequestKind
+    request: AnyRequest
+
+
+Stimulus = MeasurementLogged | AnswerLogged | RequestReceived

@@ -1,0 +1,116 @@
+"""The voice: everything that the agent says of itself, on its own channels."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from agent.bus.port import Bus, Delivery, Outgoing
+from agent.heart.effects import Effect, Publish
+from agent.intake import dead_letter
+from agent.metrics import AgentMetrics
+from schemas import topics
+from schemas.errors import BadInput
+from schemas.events import envelope
+from schemas.published import (
+    ALERT_TYPE,
+    DECISION_TYPE,
+    VALIDATION_TYPE,
+    AgentState,
+    Alert,
+    Decision,
+    Validation,
+)
+
+QUEUED_MESSAGES = 1_000
+SAID_AT_ONCE = 16
+
+_CHANNELS: dict[type, tuple[topics.AgentChannel, str]] = {
+    Decision: ("decisions", DECISION_TYPE),
+    Validation: ("validations", VALIDATION_TYPE),
+    Alert: ("alerts", ALERT_TYPE),
+}
+
+
+class Voice:
+    """Publishes decisions, validations, alerts, dead letters and the agent's state, in order."""
+
+    def __init__(
+        self, bus: Bus, agent_id: str, metrics: AgentMetrics, clock: Callable[[], datetime]
+    ) -> None:
+        self._bus = bus
+        self._agent_id = agent_id
+        self._metrics = metrics
+        self._clock = clock
+        self._queue: asyncio.Queue[Outgoing] = asyncio.Queue(QUEUED_MESSAGES)
+        self.dead_letters = 0
+
+    async def say(self, effects: Iterable[Effect]) -> None:
+        """Queue what is to be said, waiting while the queue is full."""
+        for effect in effects:
+            if not isinstance(effect, Publish):
+                continue
+            channel, event_type = _CHANNELS[type(effect.what)]
+            if isinstance(effect.what, Validation):
+                self._metrics.validation(
+                    effect.what.metric,
+                    effect.what.absolute_percentage_error,
+                    within_interval=effect.what.within_interval,
+                )
+            await self._queue.put(self._event(channel, event_type, effect))
+
+    async def dead_letter(self, delivery: Delivery, error: BadInput) -> None:
+        """Publish a refused message with the reason."""
+        self.dead_letters += 1
+        self._metrics.dead_letter(error.code)
+        letter = dead_letter(delivery, error, self._clock())
+        await self._queue.put(
+            Outgoing(topics.agent(self._agent_id, "dead_letters"), letter.model_dump_json().encode())
+        )
+
+    async def state(self, state: AgentState) -> None:
+        """Publish the agent's state, retained, past the queue."""
+        await self._bus.publish(state_message(state))
+
+    async def speak(self) -> None:
+        """Publish what is queued, for ever. The task `voice`."""
+        while True:
+            messages = [await self._queue.get()]
+            while len(messages) < SAID_AT_ONCE and not self._queue.empty():
+                messages.append(self._queue.get_nowait())
+            async with asyncio.TaskGroup() as publishing:
+                for message in messages:
+                    publishing.create_task(self._bus.publish(message), name="voice-publish")
+            for _ in messages:
+                self._queue.task_done()
+
+    async def drain(self) -> None:
+        """Wait until all that was queued is published."""
+        await self._queue.join()
+
+    def _event(self, channel: topics.AgentChannel, event_type: str, effect: Publish) -> Outgoing:
+        event = envelope(
+            event_type,
+            uuid.uuid4().hex,
+            f"placewise/agents/{self._agent_id}",
+            self._clock(),
+            effect.what.model_dump(mode="json"),
+        )
+        event["cause"] = effect.cause
+        return Outgoing(topics.agent(self._agent_id, channel), _dump(event))
+
+
+def state_message(state: AgentState) -> Outgoing:
+    """Return the retained message that tells an agent's state."""
+    return Outgoing(
+        topics.agent(state.agent_id, "state"), state.model_dump_json().encode(), retain=True
+    )
+
+
+def _dump(value: object) -> bytes:
+
+
+    return json.dumps(value, separators=(",", ":")).encode()

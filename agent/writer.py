@@ -1,0 +1,138 @@
+"""The only hand that writes to the log, and the learner behind it.
+
+Events and answers go into one queue. The writer commits them in the order of the queue, in
+micro-batches, and only then are they acknowledged to the broker and handed to the heart, in
+the order of the log. So the heart's state is always a fold over the log, and what was
+acknowledged is safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from agent.heart.effects import Effect
+from agent.heart.heart import Heart
+from agent.heart.stimuli import AnswerLogged, MeasurementLogged
+from agent.store.port import LogRecord, Store
+
+MAX_COMMIT_RECORDS = 512
+"""Records per transaction: a commit costs milliseconds whatever it holds."""
+
+QUEUED_BATCHES = 16
+SLICE_SECONDS = 0.004
+"""How long the heart may learn before the loop gets its turn: requests wait no longer."""
+
+LoggedStimulus = MeasurementLogged | AnswerLogged
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A record that is not in the log yet, with the stimulus that it will be.
+
+    The stimulus carries `seq` 0 until the log has given one.
+    """
+
+    record: LogRecord
+    stimulus: LoggedStimulus
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What the writer tells about one commit."""
+
+    new: int
+    duplicates: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    drafts: Sequence[Draft]
+    then: Callable[[], Awaitable[None]] | None
+
+
+class Writer:
+    """Commits drafts in the order in which they were submitted, then lets the heart learn.
+
+    Args:
+        store: where the log is kept; this writer is the only one that appends to it.
+        heart: learns from what was committed.
+        on_effects: what to do with what follows from learning.
+        on_commit: told of each commit (for metrics).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        heart: Heart,
+        on_effects: Callable[[list[Effect]], Awaitable[None]],
+        on_commit: Callable[[Committed], None] = lambda _: None,
+    ) -> None:
+        self._store = store
+        self._heart = heart
+        self._on_effects = on_effects
+        self._on_commit = on_commit
+        self._submitted: asyncio.Queue[_Batch] = asyncio.Queue(QUEUED_BATCHES)
+        self._committed: asyncio.Queue[list[LoggedStimulus]] = asyncio.Queue(QUEUED_BATCHES)
+
+    async def submit(
+        self, drafts: Sequence[Draft], then: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Queue drafts, waiting while the queue is full; `then` runs once they are committed."""
+        await self._submitted.put(_Batch(drafts, then))
+
+    async def drain(self) -> None:
+        """Wait until all that was submitted is committed and learnt."""
+        await self._submitted.join()
+        await self._committed.join()
+
+    async def write(self) -> None:
+        """Commit what is submitted, for ever. The task `writer`."""
+        while True:
+            batches = [await self._submitted.get()]
+            count = len(batches[0].drafts)
+            while count < MAX_COMMIT_RECORDS and not self._submitted.empty():
+                batches.append(self._submitted.get_nowait())
+                count += len(batches[-1].drafts)
+            await self._commit(batches)
+            for _ in batches:
+                self._submitted.task_done()
+
+    async def learn(self) -> None:
+        """Hand what was committed to the heart, for ever. The task `learner`."""
+        while True:
+            stimuli = await self._committed.get()
+            await self._learn(stimuli)
+            self._committed.task_done()
+
+    async def _commit(self, batches: list[_Batch]) -> None:
+        drafts = [draft for batch in batches for draft in batch.drafts]
+        if drafts:
+            started = time.perf_counter()
+            records = await self._store.append([draft.record for draft in drafts])
+            seconds = time.perf_counter() - started
+            new = [
+                replace(draft.stimulus, seq=record.seq)
+                for draft, record in zip(drafts, records, strict=True)
+                if record is not None
+            ]
+            self._on_commit(Committed(len(new), len(drafts) - len(new), seconds))
+            if new:
+                await self._committed.put(new)
+        for batch in batches:
+            if batch.then is not None:
+                await batch.then()
+
+    async def _learn(self, stimuli: list[LoggedStimulus]) -> None:
+        effects: list[Effect] = []
+        slice_ends = time.perf_counter() + SLICE_SECONDS
+        for stimulus in stimuli:
+            effects += self._heart.handle(stimulus)
+            if time.perf_counter() >= slice_ends:
+                await asyncio.sleep(0)
+                slice_ends = time.perf_counter() + SLICE_SECONDS
+        if effects:
+            await self._on_effects(effects)
