@@ -1,0 +1,72 @@
+"""The command `placewise`.
+
+Exit codes: 0 done; 1 a fault of ours; 2 wrong usage or bad input; 3 a part that is needed is
+not there (agent, broker, store); 4 nothing meets the limits; 5 an import refused some rows;
+6 a replayed log gives other answers.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from agent.cli import data, demo, questions, running
+from schemas.errors import AgentRefused, BadInput, PlacewiseError, Unavailable
+
+BAD_INPUT = 2
+UNAVAILABLE = 3
+FAULT = 1
+
+app = typer.Typer(
+    name="placewise",
+    help=(
+        "Learns, one event at a time, how fast AI models run on the hardware at hand, and "
+        "decides where and how to run them."
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(running.run)
+app.command("demo")(demo.demo)
+app.command("import")(data.import_)
+app.command("replay")(data.replay)
+app.command("predict")(questions.predict)
+app.command("compare-hardware")(questions.compare_hardware)
+app.command("recommend-hardware")(questions.recommend_hardware)
+app.command("place")(questions.place)
+app.command("strategy")(questions.strategy)
+app.command("status")(questions.status)
+
+
+def main() -> None:
+    """Run the command line; end with an exit code that a script can use."""
+    try:
+        app()
+    except* PlacewiseError as group:
+        sys.exit(_explain(_first(group)))
+
+
+def _first(group: BaseExceptionGroup[PlacewiseError]) -> PlacewiseError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, PlacewiseError)
+    return error
+
+
+def _explain(error: PlacewiseError) -> int:
+    console = Console(stderr=True)
+    console.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False)
+    for detail in error.details:
+        console.print(
+            f"  {escape(detail.field)}: {escape(detail.problem)}; expected {escape(detail.expected)}",
+            highlight=False,
+        )
+    if isinstance(error, (BadInput, AgentRefused)):
+        return BAD_INPUT
+    return UNAVAILABLE if isinstance(error, Unavailable) else FAULT
