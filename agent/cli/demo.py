@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import statistics
@@ -81,15 +82,18 @@ async def _demo(*, keep: bool) -> dict[str, Any]:
         f"{len(held_back)} more are held back.\n"
         "Before each hundred is published, the agent is asked to predict it.\n"
     )
-    with tempfile.TemporaryDirectory(prefix="placewise-demo-", delete=not keep) as folder:
-        async with _agent(Path(folder)) as address:
-            async with connected(wiring.bus_to(address)) as client:
-                await _until_ready(client)
-                windows = await _learn(client, published)
-                _show_learning(windows)
-                answers = await _ask_everything(client, rows, held_back)
+    folder = Path(tempfile.mkdtemp(prefix="placewise-demo-"))
+    try:
+        async with _agent(folder) as address, connected(wiring.bus_to(address)) as client:
+            await _until_ready(client)
+            windows = await _learn(client, published)
+            _show_learning(windows)
+            answers = await _ask_everything(client, rows, held_back)
+    finally:
         if keep:
             console.print(f"the store is kept: {folder}/demo.duckdb")
+        else:
+            shutil.rmtree(folder)
     seconds = time.perf_counter() - started
     console.print(f"\n[bold green]done[/] in {seconds:.0f} s; the agent stopped cleanly.")
     return {"windows": windows, "held_back": answers, "seconds": round(seconds, 1)}
