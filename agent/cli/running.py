@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from contextlib import AsyncExitStack
+from importlib.metadata import version
 
 import structlog
 import uvloop
 
 from agent import wiring
+from agent.bus.port import Bus
 from agent.cli import options as opt
 from agent.daemon import Daemon
 from agent.heart.heart import HeartConfig
@@ -19,9 +20,10 @@ from agent.metrics import AgentMetrics
 from agent.restore import restore, stamp
 from agent.service import Notifier
 from agent.settings import Settings, load_settings
-from agent.web.server import WebServer
+from agent.web.server import Readiness, WebServer
 
-WATCHDOGS_PER_PERIOD = 2
+REPLAY_SECONDS = 30.0
+"""How long one batch of the log may take to replay before systemd gives up on the start."""
 
 log = structlog.get_logger(__name__)
 
@@ -42,32 +44,46 @@ def run(
         runner.run(serve(settings))
 
 
+class _Probe:
+    """How far the start has come, and whether the broker is there."""
+
+    def __init__(self) -> None:
+        self.store_open = False
+        self.replay_finished = False
+        self.bus: Bus | None = None
+
+    def readiness(self) -> Readiness:
+        """Return how it is now."""
+        return Readiness(
+            bus_connected=self.bus is not None and self.bus.state == "connected",
+            store_open=self.store_open,
+            replay_finished=self.replay_finished,
+        )
+
+
 async def serve(settings: Settings) -> None:
     """Open everything, work until SIGTERM or SIGINT, close everything in turn."""
     async with AsyncExitStack() as parts:
-        notifier = Notifier.from_environment()
-        metrics = AgentMetrics()
-        broker = await parts.enter_async_context(wiring.broker_for(settings))
+        notifier = parts.enter_context(Notifier())
+        metrics = AgentMetrics(version("placewise"))
+        probe = _Probe()
+        web = WebServer(probe, metrics, settings.http_host, settings.http_port)
+        await parts.enter_async_context(web)
+        address = await parts.enter_async_context(wiring.broker_for(settings))
         store = await wiring.open_store(settings)
         parts.push_async_callback(store.close)
+        probe.store_open = True
 
         def progress(done: int, total: int) -> None:
-            notifier.status(f"replaying the log: {done} of {total} records")
+            notifier.starting(f"replaying the log: {done} of {total} records", REPLAY_SECONDS)
             log.info("replaying", done=done, total=total)
 
         restored = await restore(store, HeartConfig(), progress)
         if restored.set_aside is not None:
             log.warning("snapshot_set_aside", made_by=restored.set_aside, we_are=stamp())
-        daemon = Daemon(
-            wiring.daemon_config(settings),
-            wiring.agent_bus(settings, broker),
-            store,
-            restored,
-            metrics,
-        )
-        web = WebServer(settings.http_host, settings.http_port, metrics, daemon)
-        await parts.enter_async_context(web)
-
+        probe.replay_finished = True
+        bus = probe.bus = wiring.agent_bus(settings, address)
+        daemon = Daemon(wiring.daemon_config(settings), bus, store, restored, metrics)
         loop = asyncio.get_running_loop()
         for stop_signal in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(stop_signal, daemon.stop)
@@ -76,18 +92,17 @@ async def serve(settings: Settings) -> None:
             log.info(
                 "ready",
                 agent_id=settings.agent_id,
-                broker=str(broker),
+                broker=str(address),
                 store=str(settings.store),
-                http=web.address,
-                events=restored.heart.applied_seq,
-                pid=os.getpid(),
+                http=web.url,
+                log_records=restored.heart.applied_seq,
             )
-            notifier.ready(f"connected to {broker}, {restored.heart.applied_seq} events known")
+            notifier.ready(f"connected to {address}; {restored.heart.applied_seq} records known")
 
-        watchdog = asyncio.create_task(notifier.keep_alive(), name="watchdog")
+        watchdog = asyncio.create_task(notifier.watch(), name="watchdog")
         try:
             await daemon.run(ready)
         finally:
             notifier.stopping()
             watchdog.cancel()
-        log.info("stopped", events=daemon.heart.applied_seq)
+        log.info("stopped", log_records=daemon.heart.applied_seq)
