@@ -27,7 +27,7 @@ from schemas.measurement import METRICS
 from schemas.topics import REQUEST_KINDS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-OTHER = "other"
+UNKNOWN = "unknown"
 
 EventKind = Literal["benchmark", "execution", "unknown"]
 EventOutcome = Literal["accepted", "refused"]
@@ -53,8 +53,8 @@ class _Series(Generic[M]):
         self._children: dict[str, M] = {value: metric.labels(value) for value in values}
 
     def __getitem__(self, value: str) -> M:
-        """Return the series of `value`; of `other` for a value that nobody foresaw."""
-        return self._children.get(value) or self._children[OTHER]
+        """Return the series of `value`; of `unknown` for a value that nobody foresaw."""
+        return self._children.get(value) or self._children[UNKNOWN]
 
 
 class AgentMetrics:
@@ -70,8 +70,8 @@ class AgentMetrics:
     def __init__(self, version: str = "unknown") -> None:
         registry = CollectorRegistry()
         self._registry = registry
-        codes = [*error_codes(), OTHER]
-        kinds = [*REQUEST_KINDS, "unknown", OTHER]
+        codes = [*error_codes(), UNKNOWN]
+        kinds = [*REQUEST_KINDS, UNKNOWN]
 
         events = Counter(
             "placewise_events", "Events that arrived.", ["type", "outcome"], registry=registry
@@ -184,8 +184,8 @@ class AgentMetrics:
 
     def request(self, kind: str, outcome: str, seconds: float) -> None:
         """Count a request: `outcome` is "ok" or an error code."""
-        outcomes = self._requests.get(kind) or self._requests[OTHER]
-        (outcomes.get(outcome) or outcomes[OTHER]).inc()
+        outcomes = self._requests.get(kind) or self._requests[UNKNOWN]
+        (outcomes.get(outcome) or outcomes[UNKNOWN]).inc()
         self._request_seconds[kind].observe(seconds)
 
     def commit(self, new: int, duplicates: int, seconds: float) -> None:
