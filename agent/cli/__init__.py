@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from agent.cli import data, demo, questions, running
+from agent.cli import data, demo, evaluate, questions, running
 from schemas.errors import AgentRefused, BadInput, PlacewiseError, Unavailable
 
 BAD_INPUT = 2
@@ -41,6 +41,7 @@ app.command("recommend-hardware")(questions.recommend_hardware)
 app.command("place")(questions.place)
 app.command("strategy")(questions.strategy)
 app.command("status")(questions.status)
+app.command("evaluate")(evaluate.evaluate)
 
 
 def main() -> None:

@@ -28,12 +28,27 @@ from schemas.requests import (
 
 
 def answer(bank: Bank, request: AnyRequest, request_id: str) -> AnyReply:
-    """Answer any request that rests on what was learnt (all but `status`)."""
+    """Answer any request that rests on what was learnt.
+
+    Every prediction in the reply has the id `request_id/n`; a decision has the id of its request.
+
+    Raises:
+        BadInput: nothing in the request is known, and nothing is named that could be.
+        Unavailable: for `status`, which is not the heart's to answer.
+    """
     match request:
         case PredictRequest():
             return predict(bank, request, request_id)
-        case _:
-            raise NotImplementedError(type(request).__name__)
+        case CompareRequest():
+            return compare(bank, request, request_id)
+        case RecommendRequest():
+            return recommend(bank, request, request_id)
+        case PlaceRequest():
+            return place(bank, request, request_id)
+        case StrategyRequest():
+            return strategy(bank, request, request_id)
+        case StatusRequest():
+            raise Unavailable("the heart alone does not know how the agent is")
 
 
 def predict(bank: Bank, request: PredictRequest, request_id: str) -> PredictReply:
@@ -71,6 +86,66 @@ def predict(bank: Bank, request: PredictRequest, request_id: str) -> PredictRepl
             for index, (candidate, one) in enumerate(zip(candidates, predicted, strict=True))
         ]
     )
+
+
+def compare(bank: Bank, request: CompareRequest, request_id: str) -> CompareReply:
+    """Rank one model's cells over hardware and batch sizes by a metric."""
+    setups = (
+        [request.setup.model_copy(update={"batch_size": size}) for size in request.batch_sizes]
+        if request.batch_sizes
+        else [request.setup]
+    )
+    choices = [(one, setup) for one in _hardware(bank, request.hardware) for setup in setups]
+    cells = [cell_of(request.model, one, setup) for one, setup in choices]
+    rows = [
+        strategies.compare.Cell(
+            hardware=one.name,
+            batch_size=setup.batch_size,
+            prediction_id=f"{request_id}/{index}",
+            estimates=estimates(predicted),
+        )
+        for index, ((one, setup), predicted) in enumerate(
+            zip(choices, bank.predict(cells), strict=True)
+        )
+    ]
+    return strategies.compare.compare(request, rows)
+
+
+def recommend(bank: Bank, request: RecommendRequest, request_id: str) -> RecommendReply:
+    """Find the best hardware for a model under the limits."""
+    options = request.hardware or [
+        HardwareOption(name=one.name, hardware_class=one.hardware_class)
+        for one in _hardware(bank, None)
+    ]
+    precisions = request.precisions or [request.setup.precision]
+    choices = [(option, precision) for option in options for precision in precisions]
+    cells = [
+        cell_of(
+            request.model, option, request.setup.model_copy(update={"precision": precision})
+        )
+        for option, precision in choices
+    ]
+    candidates = [
+        HardwareCandidate(option, precision, f"{request_id}/{index}", estimates(predicted))
+        for index, ((option, precision), predicted) in enumerate(
+            zip(choices, bank.predict(cells), strict=True)
+        )
+    ]
+    return strategies.recommend.recommend(request, candidates, request_id)
+
+
+def _hardware(bank: Bank, named: Sequence[HardwareSpec] | None) -> list[HardwareSpec]:
+    """Return the hardware that was named, or else all that was ever measured.
+
+    Raises:
+        BadInput: none is named and none is known.
+    """
+    if named:
+        return list(named)
+    known = [HardwareSpec(name=name) for name in bank.known_hardware()]
+    if not known:
+        raise BadInput.of_field("hardware", "left out, and none was ever measured", "its names")
+    return known
 
 
 def estimates(predicted: dict[str, Predicted]) -> Estimates:

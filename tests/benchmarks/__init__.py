@@ -1,0 +1,1 @@
+"""Benchmarks: each prints a table and leaves it as JSON in build/bench/."""
