@@ -91,11 +91,14 @@ class RankedHardware(Message):
     parts: list[ScorePart]
     metrics: Estimates
     prediction_id: str
+    separated_from_next: bool | None = Field(
+        None, description="Whether its score's interval is clear of the next one's; None for last"
+    )
     reasons: list[str] = []
 
 
 class ExcludedHardware(Message):
-    """Hardware that a hard limit excluded."""
+    """A hard limit that excluded some hardware. Hardware that breaks several has one for each."""
 
     hardware: str
     precision: str | None = None
@@ -179,8 +182,15 @@ class StrategyOutcome(Message):
     timeline: list[Slot]
     total_latency_ms: Estimate
     throughput_per_s: Estimate = Field(description="Sum of the models' items per second")
-    memory_mb: Estimate | None = None
-    energy_j: Estimate | None = None
+    mean_latency_ms: Estimate | None = Field(
+        None, description="Mean of `model_latency_ms` over the models"
+    )
+    model_latency_ms: dict[str, Estimate] = Field(
+        {}, description="When each model is done, counted from the start of the workload"
+    )
+    memory_mb: Estimate | None = Field(None, description="Peak; None if any model's is unknown")
+    power_w: Estimate | None = Field(None, description="Largest of any wave; None if unknown")
+    energy_j: Estimate | None = Field(None, description="Of one run of each; None if unknown")
     feasible: bool
     violations: list[str] = []
 

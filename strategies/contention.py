@@ -1,0 +1,95 @@
+"""How much models that run at the same time on one device slow each other down.
+
+The *normalised speed* of a model is its speed beside others divided by its speed alone on the same
+device. Physics bounds the sum over the models that share a device: it is at most their number (no
+interference at all), and 1 when they merely take turns. It can fall below 1 when they evict each
+other's data; half is taken as the floor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+FLOOR: Final = 0.5
+"""The smallest sum of normalised speeds that is thought possible."""
+
+
+class Speed(NamedTuple):
+    """A normalised speed in (0, 1], with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+ALONE: Final = Speed(1.0, 1.0, 1.0)
+"""What runs alone runs at its own speed, whatever the contention."""
+
+
+class Contention(Protocol):
+    """What slows models down that share a device.
+
+    An implementation may look at what the models are (a learnt one does), or at nothing but how
+    many there are. The latter also answers `by_count`, which lets searches treat a whole device
+    as a count and so be fast and exact.
+
+    Laws: one model alone has speed 1; every speed is in (0, 1]; `low <= value <= high`; the order
+    of the models does not matter; the same question has the same answer.
+    """
+
+    def speeds(self, models: Sequence[str], device: str) -> Sequence[Speed]:
+        """Return the normalised speed of each of `models`, running at once on `device`."""
+        ...
+
+    def by_count(self, count: int, device: str) -> Speed | None:
+        """Return the speed of each of any `count` models; None if it depends on which they are."""
+        ...
+
+
+class _ByCount:
+    """A contention that depends on nothing but the count."""
+
+    def by_count(self, count: int, device: str) -> Speed:
+        raise NotImplementedError
+
+    def speeds(self, models: Sequence[str], device: str) -> Sequence[Speed]:
+        """Return the same speed for every model."""
+        return [self.by_count(len(models), device)] * len(models)
+
+
+@dataclass(frozen=True, slots=True)
+class TakingTurns(_ByCount):
+    """The device's time is shared equally: each of n models has 1/n of its speed alone."""
+
+    def by_count(self, count: int, device: str) -> Speed:  # noqa: ARG002 - the protocol's
+        """Return 1/count, exactly."""
+        return Speed(1 / count, 1 / count, 1 / count)
+
+
+@dataclass(frozen=True, slots=True)
+class NoInterference(_ByCount):
+    """Every model runs as if it were alone: the upper bound."""
+
+    def by_count(self, count: int, device: str) -> Speed:  # noqa: ARG002 - the protocol's
+        """Return 1."""
+        return ALONE
+
+
+@dataclass(frozen=True, slots=True)
+class Untaught(_ByCount):
+    """What can be said before any execution was seen: physics, and no more.
+
+    The sum of the speeds of n models lies between taking turns (1) and no interference (n). The
+    value is the geometric middle of those bounds, the square root of n (speeds are ratios: what
+    lies in the middle between half and double is one). The interval spans everything that is
+    possible, from `FLOOR` to n.
+    """
+
+    def by_count(self, count: int, device: str) -> Speed:  # noqa: ARG002 - the protocol's
+        """Return 1/sqrt(count), somewhere between FLOOR/count and 1."""
+        if count == 1:
+            return ALONE
+        return Speed(1 / math.sqrt(count), FLOOR / count, 1.0)
