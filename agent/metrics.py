@@ -22,7 +22,7 @@ from prometheus_client import (
 )
 
 from agent.bus.port import ConnectionState
-from schemas.contract import error_codes
+from schemas.codes import error_codes
 from schemas.measurement import METRICS
 from schemas.topics import REQUEST_KINDS
 

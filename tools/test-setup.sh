@@ -36,7 +36,7 @@ parser="$here/asyncapi"
 if have npm; then
     if [ ! -e "$parser/node_modules/.ready" ] ||
         [ "$parser/package-lock.json" -nt "$parser/node_modules/.ready" ]; then
-        if (cd "$parser" && npm ci --no-audit --no-fund --loglevel=error >/dev/null); then
+        if (cd "$parser" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null); then
             touch "$parser/node_modules/.ready"
         else
             missing="$missing @asyncapi/parser"

@@ -4,7 +4,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.metrics import AgentMetrics
-from schemas.contract import error_codes
+from schemas.codes import error_codes
 
 
 def samples(metrics: AgentMetrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

@@ -1,0 +1,302 @@
+"""One example of every message, as the contract shows it.
+
+They are built from the types themselves, so an example can't say what the agent would refuse.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from schemas.base import Message
+from schemas.errors import ErrorBody, ErrorDetail, ErrorReply
+from schemas.events import BENCHMARK_TYPE, EXECUTION_TYPE, BenchmarkEvent, ExecutionEvent
+from schemas.measurement import (
+    Benchmark,
+    Execution,
+    HardwareSpec,
+    Metrics,
+    ModelRun,
+    ModelSpec,
+    Setup,
+)
+from schemas.published import AgentState, Alert, DeadLetter, Decision, Validation
+from schemas.replies import (
+    Basis,
+    ComparedCell,
+    CompareReply,
+    DeviceLoad,
+    Estimate,
+    Estimates,
+    ExcludedHardware,
+    MetricStatus,
+    PlacedModel,
+    PlaceReply,
+    Prediction,
+    PredictReply,
+    RankedHardware,
+    RecommendReply,
+    ScorePart,
+    Slot,
+    StatusReply,
+    StrategyOutcome,
+    StrategyReply,
+    Unplaced,
+)
+from schemas.requests import (
+    Candidate,
+    CompareRequest,
+    Device,
+    HardwareLimits,
+    HardwareOption,
+    PlaceRequest,
+    PredictRequest,
+    RecommendRequest,
+    StatusRequest,
+    StrategyRequest,
+    Weights,
+    WorkItem,
+)
+
+WHEN = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
+
+_RESNET = ModelSpec(name="resnet50", architecture="resnet", parameters_m=25.6, gmacs=4.1)
+_BERT = ModelSpec(name="bert-base")
+_A100 = HardwareSpec(name="a100-80gb", hardware_class="gpu", count=1)
+_SETUP = Setup(task="inference", batch_size=32, precision="fp16", runtime="onnxruntime-1.23")
+_ESTIMATE = Estimate(
+    value=2870.0,
+    low=2540.0,
+    high=3210.0,
+    confidence=0.93,
+    unit="images/s",
+    basis=Basis(cell=3, model=41, hardware=520, setup=118, total=3500),
+)
+_LATENCY = Estimate(value=11.2, low=9.8, high=12.9, confidence=0.9, unit="batch_step")
+_METRICS: Estimates = {"throughput_per_s": _ESTIMATE, "latency_ms": _LATENCY}
+
+BENCHMARK = Benchmark(
+    model=_RESNET,
+    hardware=_A100,
+    setup=_SETUP,
+    metrics=Metrics(
+        throughput_per_s=2910.0,
+        throughput_unit="images/s",
+        latency_ms=11.0,
+        latency_kind="batch_step",
+        memory_mb=3120.0,
+        power_w=265.0,
+    ),
+    outcome="ok",
+)
+_EXECUTION = Execution(
+    runs=[
+        ModelRun(model=_RESNET, hardware=_A100, metrics=Metrics(latency_ms=12.4)),
+        ModelRun(model=_BERT, hardware=_A100, metrics=Metrics(latency_ms=8.1)),
+    ],
+    strategy="sequential",
+    waves=[["resnet50"], ["bert-base"]],
+    device="rack1-gpu0",
+    wall_time_ms=20.9,
+    decision_id="d-7f3a",
+)
+_STRATEGY = StrategyOutcome(
+    strategy="sequential",
+    waves=[["resnet50"], ["bert-base"]],
+    timeline=[
+        Slot(model="resnet50", wave=0, start_ms=0.0, end_ms=11.2),
+        Slot(model="bert-base", wave=1, start_ms=11.2, end_ms=19.5),
+    ],
+    total_latency_ms=Estimate(value=19.5, low=17.0, high=22.4, confidence=0.86),
+    mean_latency_ms=Estimate(value=15.4, low=13.6, high=17.5, confidence=0.88),
+    model_latency_ms={"resnet50": _LATENCY},
+    throughput_per_s=_ESTIMATE,
+    feasible=True,
+)
+
+EXAMPLES: dict[str, Message] = {
+    "benchmark_event": BenchmarkEvent(
+        specversion="1.0",
+        id="run-2026-11-02-0001",
+        source="lab/rack1",
+        type=BENCHMARK_TYPE,
+        time=WHEN,
+        data=BENCHMARK,
+    ),
+    "execution_event": ExecutionEvent(
+        specversion="1.0",
+        id="batch-118",
+        source="serving/eu-1",
+        type=EXECUTION_TYPE,
+        time=WHEN,
+        data=_EXECUTION,
+    ),
+    "predict_request": PredictRequest(
+        candidates=[Candidate(model=_RESNET, hardware=_A100, setup=_SETUP)]
+    ),
+    "predict_reply": PredictReply(
+        predictions=[
+            Prediction(
+                prediction_id="p-19c2", model="resnet50", hardware="a100-80gb", metrics=_METRICS
+            )
+        ]
+    ),
+    "compare_request": CompareRequest(model=_RESNET, hardware=[_A100], batch_sizes=[1, 8, 32]),
+    "compare_reply": CompareReply(
+        model="resnet50",
+        metric="throughput_per_s",
+        rows=[
+            ComparedCell(
+                rank=1,
+                hardware="a100-80gb",
+                batch_size=32,
+                prediction_id="p-19c3",
+                metrics=_METRICS,
+            )
+        ],
+        not_comparable=["tpu-v4"],
+    ),
+    "recommend_request": RecommendRequest(
+        model=_RESNET,
+        setup=_SETUP,
+        hardware=[
+            HardwareOption(name="a100-80gb", cost_per_hour=2.1),
+            HardwareOption(name="h100", cost_per_hour=3.9),
+        ],
+        weights=Weights(performance=0.6, cost=0.4),
+        limits=HardwareLimits(power_w=400.0),
+    ),
+    "recommend_reply": RecommendReply(
+        decision_id="d-7f39",
+        model="resnet50",
+        recommended=RankedHardware(
+            hardware="a100-80gb",
+            score=1.0,
+            parts=[ScorePart(criterion="performance", value=2870.0, score=1.0, weight=1.0)],
+            metrics=_METRICS,
+            prediction_id="p-19c4",
+            reasons=["fastest of what meets the limits"],
+        ),
+        runners_up=[],
+        excluded=[
+            ExcludedHardware(
+                hardware="h100",
+                limit="power_w",
+                value=610.0,
+                allowed=400.0,
+                reason="would draw 610 W; at most 400 W",
+            )
+        ],
+        reasons=["a100-80gb has the best score"],
+    ),
+    "place_request": PlaceRequest(
+        models=[WorkItem(model=_RESNET), WorkItem(model=_BERT, latency_limit_ms=20.0)],
+        devices=[Device(name="rack1-gpu0", hardware=_A100, memory_mb=81_920.0)],
+    ),
+    "place_reply": PlaceReply(
+        decision_id="d-7f40",
+        goal="throughput",
+        placed=[
+            PlacedModel(
+                model="resnet50", device="rack1-gpu0", metrics=_METRICS, prediction_id="p-19c5"
+            )
+        ],
+        unplaced=[
+            Unplaced(
+                model="bert-base",
+                limit="latency_ms",
+                reason="would take 26 ms; at most 20 ms",
+                would_fit_if="it had a device of its own",
+            )
+        ],
+        devices=[
+            DeviceLoad(
+                device="rack1-gpu0",
+                hardware="a100-80gb",
+                models=["resnet50"],
+                memory_mb=3120.0,
+                memory_capacity_mb=81_920.0,
+                share=1.0,
+            )
+        ],
+        objective=2870.0,
+        bound=2870.0,
+        optimal=True,
+        reasons=["bert-base has no room within its limit"],
+    ),
+    "strategy_request": StrategyRequest(
+        models=[WorkItem(model=_RESNET), WorkItem(model=_BERT)], hardware=_A100, goal="latency"
+    ),
+    "strategy_reply": StrategyReply(
+        decision_id="d-7f41",
+        goal="latency",
+        chosen=_STRATEGY,
+        alternatives=[],
+        reasons=["sequential finishes first"],
+    ),
+    "status_request": StatusRequest(reply_to="replies/me", correlation_id="1"),
+    "status_reply": StatusReply(
+        agent_id="rack1",
+        version="0.1.0",
+        started_at=WHEN,
+        events_logged=3500,
+        observations_learned=6210,
+        models_known=812,
+        hardware_known=14,
+        requests_answered=77,
+        dead_letters=2,
+        open_predictions=5,
+        metrics={"latency_ms": MetricStatus(learned=2100, median_ape=0.08, coverage_90=0.9)},
+    ),
+    "error_reply": ErrorReply(
+        error=ErrorBody(
+            code="invalid",
+            message="this predict request is not valid: candidates: missing",
+            details=[ErrorDetail(field="candidates", problem="missing", expected="a value")],
+        )
+    ),
+    "agent_state": AgentState(
+        agent_id="rack1",
+        status="online",
+        version="0.1.0",
+        since=WHEN,
+        events_logged=3500,
+        observations_learned=6210,
+    ),
+    "decision_event": Decision(
+        decision_id="d-7f41",
+        kind="strategy",
+        request={"models": [{"model": "resnet50"}], "hardware": "a100-80gb"},
+        reply={"decision_id": "d-7f41", "goal": "latency", "chosen": None},
+    ),
+    "validation_event": Validation(
+        prediction_id="p-19c2",
+        metric="throughput_per_s",
+        model="resnet50",
+        hardware="a100-80gb",
+        predicted=2870.0,
+        low=2540.0,
+        high=3210.0,
+        measured=2910.0,
+        absolute_percentage_error=0.0137,
+        within_interval=True,
+        event_id="run-2026-11-02-0001",
+        event_source="lab/rack1",
+    ),
+    "alert_event": Alert(
+        kind="drift",
+        message="latency predictions for a100-80gb have become worse",
+        scope={"metric": "latency_ms", "hardware": "a100-80gb"},
+    ),
+    "dead_letter": DeadLetter(
+        topic="placewise/v1/events/benchmark/rack1",
+        received_at=WHEN,
+        error=ErrorBody(
+            code="malformed",
+            message="the event is not JSON: EOF while parsing a value",
+            details=[ErrorDetail(field="payload", problem="{", expected="a JSON object")],
+        ),
+        payload_bytes=1,
+        payload_start="{",
+    ),
+}
+"""By the message's name in the contract. Published events stand here without their envelope."""
