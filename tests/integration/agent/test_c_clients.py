@@ -1,0 +1,176 @@
+"""The C clients of mosquitto, as users of any language would: feed it, and ask it everything."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.agent import AgentProcess, benchmark_event, wait_until
+from tests.support.broker import a_broker
+from tests.support.foreign import Foreign
+
+MISSING = [name for name in ("mosquitto_pub", "mosquitto_rr") if shutil.which(name) is None]
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
+]
+
+HARDWARE = {"nvidia-rtx-3090": 1.0, "nvidia-rtx-4090": 2.0, "intel-core-i9-10940x": 0.05}
+MODELS = {"resnet50": (25.6, 4.1), "vit_base_patch16_224": (86.6, 17.6), "mobilenetv3": (5.5, 0.2)}
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProcess]:
+    folder = tmp_path_factory.mktemp("c-clients")
+    with a_broker("mosquitto", folder) as broker, AgentProcess(folder, broker.port) as process:
+        yield process.start()
+
+
+def publish(agent: AgentProcess, event: dict[str, Any]) -> None:
+    subprocess.run(
+        ["mosquitto_pub", "-V", "5", "-q", "1", "-p", str(agent.broker_port)]
+        + ["-t", "placewise/v1/events/benchmark/c", "-s"],
+        input=json.dumps(event).encode(),
+        check=True,
+        timeout=10,
+    )
+
+
+def ask(agent: AgentProcess, kind: str, body: dict[str, Any]) -> dict[str, Any]:
+    done = subprocess.run(
+        ["mosquitto_rr", "-V", "5", "-q", "1", "-p", str(agent.broker_port), "-W", "10"]
+        + ["-t", f"placewise/v1/requests/{kind}", "-e", f"c/replies/{kind}"]
+        + ["-m", json.dumps(body)],
+        capture_output=True,
+        check=True,
+        timeout=20,
+    )
+    reply = json.loads(done.stdout)
+    assert isinstance(reply, dict)
+    return reply
+
+
+@pytest.fixture(scope="module")
+def taught(agent: AgentProcess) -> AgentProcess:
+    count = 0
+    for hardware, speed in HARDWARE.items():
+        for model, (parameters_m, gmacs) in MODELS.items():
+            for batch in (1, 8, 64):
+                throughput = 900.0 * speed / gmacs
+                event = benchmark_event(
+                    f"{hardware}/{model}/{batch}",
+                    model={"name": model, "parameters_m": parameters_m, "gmacs": gmacs},
+                    hardware={"name": hardware, "class": "gpu" if "rtx" in hardware else "cpu"},
+                    setup={"task": "inference", "batch_size": batch, "precision": "fp16"},
+                    metrics={
+                        "throughput_per_s": throughput,
+                        "throughput_unit": "images/s",
+                        "latency_ms": 1000.0 * batch / throughput,
+                        "latency_kind": "batch_step",
+                        "memory_mb": 500.0 + 8.0 * parameters_m + 2.0 * batch,
+                        "power_w": 100.0 + 100.0 * speed,
+                    },
+                )
+                publish(agent, event)
+                count += 1
+    wait_until(lambda: ask(agent, "status", {})["observations_learned"] == count, 20, "learnt")
+    return agent
+
+
+def test_predict(taught: AgentProcess) -> None:
+    reply = ask(
+        taught,
+        "predict",
+        {
+            "candidates": [
+                {"model": "resnet50", "hardware": {"name": name}, "setup": {"batch_size": 8}}
+                for name in HARDWARE
+            ]
+        },
+    )
+    assert len(reply["predictions"]) == len(HARDWARE)
+    for prediction in reply["predictions"]:
+        assert prediction["prediction_id"]
+        for metric in ("throughput_per_s", "latency_ms", "memory_mb", "power_w"):
+            estimate = prediction["metrics"][metric]
+            assert 0 < estimate["low"] <= estimate["value"] <= estimate["high"]
+            assert 0 <= estimate["confidence"] <= 1
+    gpu, faster, cpu = [p["metrics"]["throughput_per_s"]["value"] for p in reply["predictions"]]
+    assert cpu < gpu < faster
+
+
+def test_compare(taught: AgentProcess) -> None:
+    reply = ask(taught, "compare", {"model": "resnet50", "setup": {"batch_size": 8}})
+    assert [row["hardware"] for row in reply["rows"]] == [
+        "nvidia-rtx-4090",
+        "nvidia-rtx-3090",
+        "intel-core-i9-10940x",
+    ]
+
+
+def test_recommend(taught: AgentProcess) -> None:
+    request = {"model": "resnet50", "setup": {"batch_size": 8}}
+    best = ask(taught, "recommend", request)
+    assert best["recommended"]["hardware"] == "nvidia-rtx-4090"
+    frugal = ask(taught, "recommend", request | {"limits": {"power_w": 150.0}})
+    assert frugal["recommended"]["hardware"] == "intel-core-i9-10940x"
+    nothing = ask(taught, "recommend", request | {"limits": {"power_w": 1.0}})
+    assert nothing["recommended"] is None
+    assert {row["limit"] for row in nothing["excluded"]} == {"power_w"}
+
+
+def test_place(taught: AgentProcess) -> None:
+    reply = ask(
+        taught,
+        "place",
+        {
+            "models": [{"model": name, "setup": {"batch_size": 8}} for name in MODELS],
+            "devices": [
+                {"name": "a", "hardware": "nvidia-rtx-4090", "memory_mb": 24_000},
+                {"name": "b", "hardware": "nvidia-rtx-3090", "memory_mb": 24_000},
+            ],
+        },
+    )
+    assert sorted(placed["model"] for placed in reply["placed"]) == sorted(MODELS)
+    assert {placed["device"] for placed in reply["placed"]} == {"a", "b"}
+    assert reply["decision_id"]
+
+
+def test_strategy(taught: AgentProcess) -> None:
+    reply = ask(
+        taught,
+        "strategy",
+        {
+            "models": [{"model": name, "setup": {"batch_size": 8}} for name in MODELS],
+            "hardware": "nvidia-rtx-4090",
+            "goal": "latency",
+        },
+    )
+    assert reply["chosen"]["strategy"] in {"parallel", "sequential", "batched"}
+    assert sorted(name for wave in reply["chosen"]["waves"] for name in wave) == sorted(MODELS)
+    names = {reply["chosen"]["strategy"], *[other["strategy"] for other in reply["alternatives"]]}
+    assert names == {"parallel", "sequential", "batched"}
+
+
+def test_a_prediction_is_held_against_the_measurement_that_answers_it(taught: AgentProcess) -> None:
+    predicted = ask(
+        taught,
+        "predict",
+        {"candidates": [{"model": "resnet50", "hardware": "nvidia-rtx-3090"}]},
+    )["predictions"][0]
+    event = benchmark_event(
+        "answer", metrics={"latency_ms": 10.0}, prediction_id=predicted["prediction_id"]
+    )
+    with Foreign(taught.broker_port) as listener:
+        listener.subscribe("placewise/v1/agents/test-agent/validations")
+        publish(taught, event)
+        validation = json.loads(listener.received().payload)["data"]
+    assert validation["prediction_id"] == predicted["prediction_id"]
+    assert validation["measured"] == 10.0
+    assert validation["predicted"] == predicted["metrics"]["latency_ms"]["value"]

@@ -1,0 +1,122 @@
+"""The daemon's life: start with nothing configured, stop when told, be missed when killed."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.support.agent import AgentProcess, benchmark_event, wait_until
+from tests.support.broker import a_broker
+from tests.support.foreign import Foreign
+
+pytestmark = [pytest.mark.integration]
+
+STATE = "placewise/v1/agents/test-agent/state"
+TOPIC = "placewise/v1/events/benchmark/life"
+
+
+def test_with_nothing_configured_it_brings_its_own_broker(tmp_path: Path) -> None:
+    with AgentProcess(tmp_path, None) as agent:
+        agent.start()
+        with Foreign(agent.broker_port) as client:
+            client.publish(TOPIC, benchmark_event("1"))
+            wait_until(lambda: _status(client)["events_logged"] == 1, 10, "logged")
+        assert agent.terminate() == 0
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", agent.broker_port)) != 0, "its broker is left"
+
+
+def test_it_remembers(tmp_path: Path) -> None:
+    with a_broker("mosquitto", tmp_path) as broker, AgentProcess(tmp_path, broker.port) as agent:
+        request = {"candidates": [{"model": "resnet50", "hardware": "nvidia-rtx-3090"}]}
+        agent.start()
+        with Foreign(broker.port) as client:
+            for index in range(50):
+                client.publish(TOPIC, benchmark_event(f"{index}"))
+            wait_until(lambda: _status(client)["events_logged"] == 50, 10, "logged")
+            before = client.ask("placewise/v1/requests/predict", request)
+        for end in (agent.terminate, agent.kill):
+            end()
+            agent.start()
+            with Foreign(broker.port) as client:
+                after = client.ask("placewise/v1/requests/predict", request)
+            assert after["predictions"][0]["metrics"] == before["predictions"][0]["metrics"]
+
+
+def test_a_prediction_made_before_a_kill_is_validated_after_it(tmp_path: Path) -> None:
+    with a_broker("mosquitto", tmp_path) as broker, AgentProcess(tmp_path, broker.port) as agent:
+        agent.start()
+        with Foreign(broker.port) as client:
+            client.publish(TOPIC, benchmark_event("1"))
+            wait_until(lambda: _status(client)["events_logged"] == 1, 10, "logged")
+            reply = client.ask(
+                "placewise/v1/requests/predict",
+                {"candidates": [{"model": "resnet50", "hardware": "nvidia-rtx-3090"}]},
+            )
+            wait_until(lambda: _status(client)["events_logged"] == 2, 10, "the answer is logged")
+        agent.kill()
+        agent.start()
+        with Foreign(broker.port) as client:
+            client.subscribe("placewise/v1/agents/test-agent/validations")
+            prediction_id = reply["predictions"][0]["prediction_id"]
+            client.publish(TOPIC, benchmark_event("2", prediction_id=prediction_id))
+            validation = json.loads(client.received().payload)
+            assert validation["data"]["prediction_id"] == prediction_id
+
+
+def test_its_state_is_retained_and_its_will_tells_of_its_death(tmp_path: Path) -> None:
+    with a_broker("mosquitto", tmp_path) as broker, AgentProcess(tmp_path, broker.port) as agent:
+        agent.start()
+        with Foreign(broker.port) as client:
+            client.subscribe(STATE)
+            state = json.loads(client.received().payload)
+            assert (state["status"], state["agent_id"]) == ("online", "test-agent")
+            agent.kill()
+            assert json.loads(client.received().payload)["status"] == "offline"
+            agent.start()
+            wait_until(
+                lambda: json.loads(client.received().payload)["status"] == "online", 10, "online"
+            )
+            assert agent.terminate() == 0
+            wait_until(
+                lambda: json.loads(client.received().payload)["status"] == "offline", 10, "goodbye"
+            )
+
+
+def test_a_store_in_use_is_named(tmp_path: Path) -> None:
+    with AgentProcess(tmp_path, None) as agent, AgentProcess(tmp_path, None) as second:
+        agent.start()
+        second.log = tmp_path / "second.log"
+        second.start(ready=False)
+        assert second.process is not None
+        assert second.process.wait(20) == 3
+        assert str(agent.store) in second.log.read_text()
+
+
+def test_a_broker_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+    with a_broker("mosquitto", tmp_path) as broker:
+        broker.stop()
+        with AgentProcess(tmp_path, broker.port) as agent:
+            agent.start(ready=False)
+            wait_until(lambda: agent.get("/readyz")[0] == 503, 20, "up, not ready")
+            broker.start()
+            agent.wait_ready()
+            assert agent.terminate() == 0
+
+
+def test_its_pages(tmp_path: Path) -> None:
+    with AgentProcess(tmp_path, None) as agent:
+        agent.start()
+        assert agent.get("/healthz")[0] == 200
+        assert agent.get("/readyz")[0] == 200
+        status, text = agent.get("/metrics")
+        assert status == 200
+        assert "placewise_records_total" in text
+        assert agent.get("/nothing")[0] == 404
+
+
+def _status(client: Foreign) -> dict[str, int]:
+    return client.ask("placewise/v1/requests/status", {})
