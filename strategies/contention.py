@@ -64,7 +64,7 @@ class _ByCount:
 class TakingTurns(_ByCount):
     """The device's time is shared equally: each of n models has 1/n of its speed alone."""
 
-    def by_count(self, count: int, device: str) -> Speed:  # noqa: ARG002 - the protocol's
+    def by_count(self, count: int, device: str) -> Speed:
         """Return 1/count, exactly."""
         return Speed(1 / count, 1 / count, 1 / count)
 
@@ -73,7 +73,7 @@ class TakingTurns(_ByCount):
 class NoInterference(_ByCount):
     """Every model runs as if it were alone: the upper bound."""
 
-    def by_count(self, count: int, device: str) -> Speed:  # noqa: ARG002 - the protocol's
+    def by_count(self, count: int, device: str) -> Speed:
         """Return 1."""
         return ALONE
 
@@ -88,7 +88,7 @@ class Untaught(_ByCount):
     possible, from `FLOOR` to n.
     """
 
-    def by_count(self, count: int, device: str) -> Speed:  # noqa: ARG002 - the protocol's
+    def by_count(self, count: int, device: str) -> Speed:
         """Return 1/sqrt(count), somewhere between FLOOR/count and 1."""
         if count == 1:
             return ALONE

@@ -1,0 +1,381 @@
+"""A placement problem in numbers.
+
+**Goals.** Models count different things (images, tokens), so each is first set in relation to
+itself alone on its best device of the fleet, where units cancel:
+
+- throughput: the geometric mean of the models' relative speeds. A plain sum would let a model
+  starve wherever that frees a faster one; the product does not, and it is the one mean under
+  which it makes no difference what each model is set in relation to (proportional fairness:
+  Nash 1950, Kelly 1997).
+- latency: the harmonic mean of the relative speeds, that is one over the mean slow-down (mean
+  stretch: Bender, Chakrabarti and Muthukrishnan 1998).
+- energy: the geometric mean of energy per item in relation to the model's best device.
+- memory: the sum of the models' memory, in MB, below zero so that higher is better.
+
+To place more models always comes first. What is equal by memory or energy is decided by speed.
+
+**A device's worth.** Under a contention that depends on counts alone, a device with the set S of
+n models is worth `alpha[n] * sum(a[i] for i in S) + beta[n]`, for every goal. All searches but
+`subsets` rest on that.
+
+**Limits.** The memory of models on one device adds up and must fit at the upper end of each
+interval: too little memory is a crash and not a delay. Latency and power are held to predicted
+values. What is limited and unknown is not placed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.replies import Estimate, Estimates
+from schemas.requests import Device, Goal, PlaceRequest, WorkItem
+from strategies.compare import common_unit
+from strategies.contention import ALONE, Contention, Speed
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+TIE: Final = 1e-6
+"""The weight of speed where a goal leaves it open: it decides ties and nothing else."""
+
+TOLERANCE: Final = 1e-6
+"""Objectives closer than this, relatively, are equal: it is above what rounding adds up to."""
+
+NOWHERE: Final = -1
+"""The device of a model that is not placed."""
+
+Obstacle = Literal["memory_mb", "power_w", "latency_ms", "throughput_per_s", "energy_j"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementCell:
+    """What was predicted for one model alone on one device."""
+
+    prediction_id: str
+    estimates: Estimates
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Why a model can't run on a device even alone. `needs` is None where a value is unknown."""
+
+    limit: Obstacle
+    needs: float | None
+    allowed: float | None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Models by devices, each ordered by name.
+
+    Attributes:
+        a: worth of each model on each device; 0 where it may not run.
+        alpha, beta: a device's worth by the number of its models, [device, 0..M].
+        allowed: whether a model may run on a device, alone.
+        memory: upper end of a model's memory on a device, MB; 0 where unknown and not limited.
+        capacity: memory of a device, MB; infinite where unknown.
+        power: watts; 0 without a limit on power.
+        power_room: the largest sum of solo powers by the number of models, [device, 0..M].
+        most: with how many models in all a model may share a device, by its latency limit.
+        speed: normalised speed by the number of models, [device, 0..M]; None if the contention
+            wants to know which models they are.
+    """
+
+    goal: Goal
+    items: tuple[WorkItem, ...]
+    devices: tuple[Device, ...]
+    contention: Contention
+    a: Floats
+    alpha: Floats
+    beta: Floats
+    allowed: Bools
+    memory: Floats
+    capacity: Floats
+    power: Floats
+    power_room: Floats
+    power_limit: float
+    most: Ints
+    latency: Floats
+    latency_limit: Floats
+    speed: Floats | None
+    blocked: Mapping[tuple[int, int], Blocked]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many models, how many devices."""
+        return len(self.items), len(self.devices)
+
+    def group_speeds(self, device: int, models: Sequence[int]) -> Sequence[Speed]:
+        """Return the normalised speed of each of `models` on `device`."""
+        if len(models) == 1:
+            return [ALONE]
+        return self.contention.speeds(
+            [self.items[i].model.name for i in models], self.devices[device].hardware.name
+        )
+
+    def group_worth(self, device: int, models: Sequence[int]) -> float:
+        """Return what a device is worth with these models; minus infinity if it breaks a limit."""
+        chosen = list(models)
+        if not chosen:
+            return 0.0
+        if not self.allowed[chosen, device].all():
+            return -math.inf
+        if self.memory[chosen, device].sum() > self.capacity[device]:
+            return -math.inf
+        speeds = np.array([speed.value for speed in self.group_speeds(device, chosen)])
+        if (self.latency[chosen, device] > self.latency_limit[chosen] * speeds * _ROUNDING).any():
+            return -math.inf
+        if (self.power[chosen, device] * speeds).sum() > self.power_limit * _ROUNDING:
+            return -math.inf
+        a = self.a[chosen, device]
+        if self.goal == "latency":
+            return float((a / speeds).sum())
+        weight = 1.0 if self.goal == "throughput" else TIE
+        return float(a.sum() + weight * np.log(speeds).sum())
+
+    def worth(self, where: Ints) -> float:
+        """Return what a placement is worth: the sum over devices. `where` may hold `NOWHERE`."""
+        return math.fsum(
+            self.group_worth(device, np.flatnonzero(where == device).tolist())
+            for device in range(len(self.devices))
+        )
+
+    def objective(self, worth: float, placed: int) -> float:
+        """Return the goal's objective of `placed` models that are worth `worth` together."""
+        if placed == 0:
+            return 0.0
+        if self.goal == "latency":
+            return placed / max(-worth, placed)
+        if self.goal == "memory":
+            return worth * self.memory_scale
+        return min(1.0, math.exp(worth / placed))
+
+    @property
+    def memory_scale(self) -> float:
+        """How many MB one unit of worth is, for the goal memory."""
+        return _MEMORY_UNIT
+
+
+_MEMORY_UNIT: Final = 1_024.0
+_ROUNDING: Final = 1 + 1e-12
+
+
+def build(
+    request: PlaceRequest,
+    cells: Mapping[tuple[str, str], PlacementCell],
+    capacities: Mapping[str, float],
+    contention: Contention,
+) -> Problem:
+    """Return the request as a problem. Pairs without a cell are pairs of which nothing is known."""
+    items = tuple(sorted(request.models, key=lambda item: item.model.name))
+    devices = tuple(sorted(request.devices, key=lambda device: device.name))
+    count, fleet = len(items), len(devices)
+    speed = _speeds(contention, devices, count)
+
+    table = [
+        [
+            cell.estimates if (cell := cells.get((item.model.name, device.name))) else {}
+            for device in devices
+        ]
+        for item in items
+    ]
+    blocked: dict[tuple[int, int], Blocked] = {}
+    memory, capacity = _memory(request, devices, table, capacities, blocked)
+    power_limit = request.limits.power_w or math.inf
+    power = _power(table, request.limits.power_w, blocked)
+    latency, latency_limit = _latency(request, items, table, blocked)
+    a = _worths(request.goal, items, table, blocked)
+
+    allowed = np.ones((count, fleet), dtype=np.bool_)
+    for pair in blocked:
+        allowed[pair] = False
+    a[~allowed] = 0.0
+
+    counts = np.arange(count + 1)
+    shares = np.ones((fleet, count + 1)) if speed is None else speed
+    logs = counts * np.log(shares)
+    alpha = 1 / shares if request.goal == "latency" else np.ones_like(shares)
+    beta = {"throughput": logs, "latency": np.zeros_like(logs)}.get(request.goal, TIE * logs)
+    return Problem(
+        goal=request.goal,
+        items=items,
+        devices=devices,
+        contention=contention,
+        a=a,
+        alpha=alpha,
+        beta=beta,
+        allowed=allowed,
+        memory=memory,
+        capacity=capacity,
+        power=power,
+        power_room=power_limit / shares * _ROUNDING,
+        power_limit=power_limit,
+        most=_most(latency, latency_limit, shares),
+        latency=latency,
+        latency_limit=latency_limit,
+        speed=speed,
+        blocked=blocked,
+    )
+
+
+def _speeds(contention: Contention, devices: Sequence[Device], count: int) -> Floats | None:
+    """Return the speeds by count for each device, or None if the contention has none."""
+    by_hardware: dict[str, list[float]] = {}
+    for name in sorted({device.hardware.name for device in devices}):
+        found = [contention.by_count(n, name) for n in range(1, count + 1)]
+        if any(one is None for one in found):
+            return None
+        by_hardware[name] = [1.0, *(one.value for one in found if one is not None)]
+    return np.array([by_hardware[device.hardware.name] for device in devices])
+
+
+_Table = Sequence[Sequence[Estimates]]
+_Blocked = dict[tuple[int, int], Blocked]
+
+
+def _memory(
+    request: PlaceRequest,
+    devices: Sequence[Device],
+    table: _Table,
+    capacities: Mapping[str, float],
+    blocked: _Blocked,
+) -> tuple[Floats, Floats]:
+    limit = request.limits.memory_mb
+    capacity = np.full(len(devices), math.inf)
+    memory = np.zeros((len(table), len(devices)))
+    for d, device in enumerate(devices):
+        has = device.memory_mb if device.memory_mb is not None else capacities.get(device.name)
+        capacity[d] = min(math.inf if has is None else has, math.inf if limit is None else limit)
+        # A capacity that nobody stated does not exclude what was never measured.
+        stated = device.memory_mb is not None or limit is not None
+        for i, row in enumerate(table):
+            found = row[d].get("memory_mb")
+            if found is not None:
+                memory[i, d] = found.high
+                if found.high > capacity[d]:
+                    blocked[i, d] = Blocked("memory_mb", found.high, float(capacity[d]))
+            elif stated:
+                blocked[i, d] = Blocked("memory_mb", None, float(capacity[d]))
+    return memory, capacity
+
+
+def _power(table: _Table, limit: float | None, blocked: _Blocked) -> Floats:
+    power = np.zeros((len(table), len(table[0])))
+    if limit is None:
+        return power
+    for i, row in enumerate(table):
+        for d, estimates in enumerate(row):
+            found = estimates.get("power_w")
+            if found is None:
+                blocked.setdefault((i, d), Blocked("power_w", None, limit))
+            else:
+                power[i, d] = found.value
+                if found.value > limit:
+                    blocked.setdefault((i, d), Blocked("power_w", found.value, limit))
+    return power
+
+
+def _latency(
+    request: PlaceRequest, items: Sequence[WorkItem], table: _Table, blocked: _Blocked
+) -> tuple[Floats, Floats]:
+    latency = np.zeros((len(table), len(table[0])))
+    limits = np.full(len(table), math.inf)
+    for i, (item, row) in enumerate(zip(items, table, strict=True)):
+        stated = [
+            limit
+            for limit in (item.latency_limit_ms, request.limits.latency_ms)
+            if limit is not None
+        ]
+        if not stated:
+            continue
+        limits[i] = min(stated)
+        for d, estimates in enumerate(row):
+            found = estimates.get("latency_ms")
+            if found is None:
+                blocked.setdefault((i, d), Blocked("latency_ms", None, limits[i]))
+            else:
+                latency[i, d] = found.value
+                if found.value > limits[i]:
+                    blocked.setdefault((i, d), Blocked("latency_ms", found.value, limits[i]))
+    return latency, limits
+
+
+def _most(latency: Floats, limit: Floats, shares: Floats) -> Ints:
+    """Return with how many models in all each may share a device and keep its latency limit."""
+    count = len(latency)
+    most = np.full(latency.shape, count, dtype=np.int64)
+    for i in np.flatnonzero(np.isfinite(limit)):
+        within = latency[i][:, None] <= limit[i] * shares[:, 1:] * _ROUNDING
+        # Up to the first count that is too many: contention never eases with company.
+        most[i] = np.where(within.all(axis=1), count, np.argmin(within, axis=1))
+    return most
+
+
+def _worths(goal: Goal, items: Sequence[WorkItem], table: _Table, blocked: _Blocked) -> Floats:
+    speeds = np.full((len(table), len(table[0])), np.nan)
+    for i, row in enumerate(table):
+        first = "latency_ms" if goal == "latency" else "throughput_per_s"
+        speeds[i] = _rates(row, first)
+    own = speeds
+    if goal == "memory":
+        own = np.array([[_value(one.get("memory_mb")) for one in row] for row in table])
+    elif goal == "energy":
+        watts = np.array([[_value(one.get("power_w")) for one in row] for row in table])
+        own = speeds / watts  # proportional to items per joule
+
+    obstacle: dict[Goal, Obstacle] = {
+        "throughput": "throughput_per_s",
+        "latency": "latency_ms",
+        "memory": "memory_mb",
+        "energy": "energy_j",
+    }
+    for i, d in np.argwhere(np.isnan(own)).tolist():
+        blocked.setdefault((i, d), Blocked(obstacle[goal], None, None))
+
+    relative = _relative(speeds)
+    logs = np.nan_to_num(np.log(relative))  # a speed that is unknown decides no tie
+    if goal == "throughput":
+        return logs
+    if goal == "latency":
+        return -1 / np.nan_to_num(relative, nan=1.0)
+    if goal == "memory":
+        return np.nan_to_num(-own) / _MEMORY_UNIT + TIE * logs
+    return np.nan_to_num(np.log(_relative(own))) + TIE * logs
+
+
+def _relative(rates: Floats) -> Floats:
+    """Return each model's rates in relation to its best; NaN where unknown."""
+    known = np.nan_to_num(rates, nan=0.0)
+    best = known.max(axis=1, keepdims=True)
+    best[best == 0] = 1.0
+    ratio: Floats = rates / best
+    return ratio
+
+
+def _rates(row: Sequence[Estimates], first: str) -> Floats:
+    """Return one model's rate on each device, in one unit; NaN where it is unknown.
+
+    From throughput, or from one over latency where `first` says so. If the metric is known for no
+    device at all, the other one stands in for it: only the ratio between devices matters.
+    """
+    other = "throughput_per_s" if first == "latency_ms" else "latency_ms"
+    for metric in (first, other):
+        found = [estimates.get(metric) for estimates in row]  # type: ignore[call-overload]
+        unit = common_unit(found)
+        values = np.array(
+            [_value(one) if one is not None and one.unit == unit else math.nan for one in found]
+        )
+        if not np.isnan(values).all():
+            return 1 / values if metric == "latency_ms" else values
+    return np.full(len(row), math.nan)
+
+
+def _value(found: Estimate | None) -> float:
+    return math.nan if found is None else found.value
