@@ -2,8 +2,10 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.ready
-BENCH_STAMP := $(VENV)/.ready-bench
+# What is installed leaves a stamp: nothing is done again until pyproject.toml changes.
+APP := $(VENV)/.ready
+TOOLS := $(VENV)/.ready-tools
+PEERS := $(VENV)/.ready-bench
 PYTHON ?= $(shell tools/find-python.sh)
 PYTEST_ARGS ?=
 # The floor stands a little under what the suite reaches, so that it catches what is untested.
@@ -16,36 +18,36 @@ COVERAGE_FLOOR ?= 85
 help: ## Say what can be made (this list)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-setup: $(STAMP) ## Make the environment in .venv
+setup: $(TOOLS) ## Make the environment in .venv
 
-demo: $(STAMP) ## Run the agent on a shipped sample of real measurements, under two minutes
+demo: $(APP) ## Run the agent on a shipped sample of real measurements, under two minutes
 	$(BIN)/placewise demo
 
-run: $(STAMP) ## Run the agent with its own broker, until Ctrl-C
+run: $(APP) ## Run the agent with its own broker, until Ctrl-C
 	$(BIN)/placewise run
 
-test: $(STAMP) ## Run every test with coverage, under ten minutes
+test: check ## Check everything, then run every test with coverage, under ten minutes
 	tools/test-setup.sh
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)
 
-check: $(STAMP) ## Style, types, imports, contract: everything that needs no test
+check: $(TOOLS) ## Style, types, imports, contract: everything that needs no test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m schemas.contract --check
 
-format: $(STAMP) ## Put the source into the house's format
+format: $(TOOLS) ## Put the source into the house's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-contract: $(STAMP) ## Write the AsyncAPI document and the JSON Schemas anew
+contract: $(TOOLS) ## Write the AsyncAPI document and the JSON Schemas anew
 	$(BIN)/python -m schemas.contract
 
-bench: $(BENCH_STAMP) ## Measure speed: requests, learning, prediction
+bench: $(PEERS) ## Measure speed: requests, learning, prediction
 	$(BIN)/python -m tests.benchmarks.speed
 
-bench-accuracy: $(BENCH_STAMP) ## Measure accuracy against the baseline in the tree
+bench-accuracy: $(PEERS) ## Measure accuracy against the baseline in the tree
 	$(BIN)/python -m tests.benchmarks.accuracy
 
 clean: ## Remove the environment and everything that was made
@@ -53,10 +55,14 @@ clean: ## Remove the environment and everything that was made
 	    .hypothesis .import_linter_cache tools/asyncapi/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): pyproject.toml tools/make-venv.sh
+$(APP): pyproject.toml tools/make-venv.sh
+	tools/make-venv.sh "$(PYTHON)" $(VENV)
+	@touch $@
+
+$(TOOLS): $(APP)
 	tools/make-venv.sh "$(PYTHON)" $(VENV) test check
 	@touch $@
 
-$(BENCH_STAMP): $(STAMP)
-	tools/make-venv.sh "$(PYTHON)" $(VENV) bench
+$(PEERS): $(APP)
+	tools/make-venv.sh "$(PYTHON)" $(VENV) test bench
 	@touch $@

@@ -134,7 +134,9 @@ class Desk:
             self.answered += 1
         except PlacewiseError as error:
             payload, outcome = _error_payload(error.body()), error.code
-        except Exception as error:  # one request must not end the daemon: the asker and the log are told
+        except (
+            Exception
+        ) as error:  # one request must not end the daemon: the asker and the log are told
             log.exception("request_failed", kind=_known(kind), request_id=request_id)
             body = ErrorBody(code="internal", message=f"a fault of ours: {type(error).__name__}")
             payload, outcome = _error_payload(body), "internal"

@@ -68,7 +68,9 @@ class Voice:
         self._metrics.dead_letter(error.code)
         letter = dead_letter(delivery, error, self._clock())
         await self._queue.put(
-            Outgoing(topics.agent(self._agent_id, "dead_letters"), letter.model_dump_json().encode())
+            Outgoing(
+                topics.agent(self._agent_id, "dead_letters"), letter.model_dump_json().encode()
+            )
         )
 
     async def state(self, state: AgentState) -> None:
@@ -111,6 +113,5 @@ def state_message(state: AgentState) -> Outgoing:
 
 
 def _dump(value: object) -> bytes:
-
 
     return json.dumps(value, separators=(",", ":")).encode()

@@ -64,10 +64,8 @@ def _explain(error: PlacewiseError) -> int:
     console = Console(stderr=True)
     console.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False)
     for detail in error.details:
-        console.print(
-            f"  {escape(detail.field)}: {escape(detail.problem)}; expected {escape(detail.expected)}",
-            highlight=False,
-        )
+        what = f"{detail.field}: {detail.problem}; expected {detail.expected}"
+        console.print(f"  {escape(what)}", highlight=False)
     if isinstance(error, (BadInput, AgentRefused)):
         return BAD_INPUT
     return UNAVAILABLE if isinstance(error, Unavailable) else FAULT

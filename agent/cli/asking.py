@@ -7,7 +7,6 @@ import json
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -40,13 +39,12 @@ async def ask(
     """
     # Decoding it here names what is wrong even before anybody was asked.
 
-
     decoded = decode_request(kind, json.dumps(request))
     if settings.broker is not None or (not settings.store_named and await _listens(settings)):
         async with connected(wiring.client_bus(settings)) as client:
             return await client.ask(kind, decoded)
-    path = Path(settings.store)
-    if not path.exists():
+    path = settings.store
+    if not await asyncio.to_thread(path.exists):
         raise Unavailable(
             f"no agent listens on 127.0.0.1:{settings.embedded_port}, and there is no store at "
             f"{path}: start `placewise run`, or name one with --broker or --store"

@@ -21,8 +21,8 @@ from agent.client import connected
 from agent.heart.heart import HeartConfig
 from agent.importing import ImportedRow, ImportSummary, import_file, read_rows
 from agent.settings import Settings, load_settings
-from schemas.events import BENCHMARK_TYPE, envelope
 from agent.verify import verify
+from schemas.events import BENCHMARK_TYPE, envelope
 from schemas.topics import EVENTS_BENCHMARK
 
 SOME_REFUSED = 5
@@ -36,7 +36,9 @@ PUBLISHED_AT_ONCE = 64
 out = Console()
 err = Console(stderr=True)
 
-File = Annotated[Path, typer.Argument(help="Parquet, CSV or JSON lines.", exists=True, dir_okay=False)]
+File = Annotated[
+    Path, typer.Argument(help="Parquet, CSV or JSON lines.", exists=True, dir_okay=False)
+]
 Map = Annotated[
     list[str] | None,
     typer.Option("--map", help="THEIR_COLUMN=OUR_COLUMN, for files with other names; repeatable."),

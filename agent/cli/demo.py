@@ -200,8 +200,9 @@ async def _judge(client: AgentClient, rows: Sequence[ImportedRow]) -> list[Judge
 
 
 async def _until_learned(client: AgentClient, count: int) -> None:
+    """Wait until the agent has taken so many measurements, as its status tells."""
     async with asyncio.timeout(LEARN_SECONDS):
-        while (await client.ask("status", {}))["events_logged"] < count:
+        while (await client.ask("status", {}))["measurements_applied"] < count:
             await asyncio.sleep(0.01)
 
 
@@ -221,7 +222,9 @@ def _show_learning(windows: Iterable[dict[str, Any]]) -> None:
         error, coverage = window["median_error"], window["coverage_90"]
         if error is not None:
             bar = "█" * max(1, round(min(error, 1.0) * 40))
-            table.add_row(f"{before:,} to {window['after']:,}", f"{error:6.1%} {bar}", f"{coverage:.0%}")
+            table.add_row(
+                f"{before:,} to {window['after']:,}", f"{error:6.1%} {bar}", f"{coverage:.0%}"
+            )
         before = window["after"]
     console.print(table)
 
@@ -285,7 +288,8 @@ async def _place(
     like = [
         row.benchmark
         for row in rows
-        if row.benchmark.setup == group[0].setup and row.benchmark.model.family == group[0].model.family
+        if row.benchmark.setup == group[0].setup
+        and row.benchmark.model.family == group[0].model.family
     ]
     names = sorted({run.model.name for run in like})[:4]
     hardware = {run.hardware.name: run.hardware for run in group}
@@ -303,7 +307,9 @@ async def _place(
         },
     )
     show.placement(console, reply)
-    _show_measured([run for run in like if run.model.name in names and run.hardware.name in hardware])
+    _show_measured(
+        [run for run in like if run.model.name in names and run.hardware.name in hardware]
+    )
 
 
 async def _strategy(client: AgentClient, rows: Sequence[ImportedRow]) -> None:

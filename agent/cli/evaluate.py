@@ -45,7 +45,8 @@ def evaluate(
         str, typer.Option(help="split, or prequential: predict each row, then learn it.")
     ] = "split",
     few_shot: Annotated[
-        int, typer.Option(min=0, help="Rows of each set-up of TEST unknown to TRAIN to learn first.")
+        int,
+        typer.Option(min=0, help="Rows of each set-up of TEST unknown to TRAIN to learn first."),
     ] = 0,
     seed: Annotated[int, typer.Option(help="Of the random order.")] = 0,
     mapping: Annotated[list[str] | None, typer.Option("--map", help="THEIRS=OURS column.")] = None,

@@ -15,9 +15,7 @@ Broker = Annotated[
     str | None,
     typer.Option("--broker", help="Broker of a running agent: mqtt://HOST:PORT or mqtts://…"),
 ]
-StoreFile = Annotated[
-    Path | None, typer.Option("--store", help="DuckDB file with the event log.")
-]
+StoreFile = Annotated[Path | None, typer.Option("--store", help="DuckDB file with the event log.")]
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 RequestFile = Annotated[

@@ -29,9 +29,7 @@ Models = Annotated[
 Hardware = Annotated[
     list[str] | None, typer.Option("--hardware", "-H", help="Name of hardware; repeatable.")
 ]
-Metric = Annotated[
-    str, typer.Option(help="throughput_per_s, latency_ms, memory_mb or power_w.")
-]
+Metric = Annotated[str, typer.Option(help="throughput_per_s, latency_ms, memory_mb or power_w.")]
 Goal = Annotated[str, typer.Option(help="throughput, latency, memory or energy.")]
 Limits = Annotated[
     list[str] | None, typer.Option("--limit", help="NAME=VALUE, e.g. power_w=300; repeatable.")
@@ -259,7 +257,9 @@ def _required(value: T | None, name: str) -> T:
 
 
 def _numbers(option: str, texts: list[str] | None) -> dict[str, float]:
-    return {name: opt.number(option, value) for name, value in opt.pairs(option, texts or []).items()}
+    return {
+        name: opt.number(option, value) for name, value in opt.pairs(option, texts or []).items()
+    }
 
 
 def _batch_sizes(text: str) -> list[int]:

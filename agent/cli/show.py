@@ -92,7 +92,9 @@ def placement(console: Console, reply: Body) -> None:
         )
     console.print(table)
     for left in reply["unplaced"]:
-        console.print(f"[red]unplaced:[/] {left['model']}: {left['reason']}; {left['would_fit_if']}")
+        console.print(
+            f"[red]unplaced:[/] {left['model']}: {left['reason']}; {left['would_fit_if']}"
+        )
     _reasons(console, reply["reasons"])
 
 
@@ -101,7 +103,9 @@ def strategies(console: Console, reply: Body) -> None:
     chosen = reply["chosen"]
     if chosen is None:
         console.print("[bold red]no strategy meets the limits[/]")
-    table = Table("", "strategy", "waves", "total latency (ms)", "throughput (per s)", "memory (MB)")
+    table = Table(
+        "", "strategy", "waves", "total latency (ms)", "throughput (per s)", "memory (MB)"
+    )
     for outcome in [*([chosen] if chosen else []), *reply["alternatives"]]:
         table.add_row(
             "✓" if outcome is chosen else "",

@@ -4,27 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import strategies.choose
+import strategies.compare
+import strategies.place
+import strategies.recommend
 from agent.heart.cells import cell_of
 from agent.learning.bank import METRICS as LEARNED_METRICS
 from agent.learning.bank import Bank, Predicted
-from agent.learning.cell import Cell
-from schemas.measurement import HardwareSpec, MetricName
+from schemas.errors import BadInput, Unavailable
+from schemas.measurement import HardwareSpec
 from schemas.replies import (
     AnyReply,
     Basis,
+    CompareReply,
     Estimate,
     Estimates,
+    PlaceReply,
     Prediction,
     PredictReply,
+    RecommendReply,
+    StrategyReply,
 )
 from schemas.requests import (
     AnyRequest,
     CompareRequest,
+    HardwareOption,
     PlaceRequest,
     PredictRequest,
     RecommendRequest,
+    StatusRequest,
     StrategyRequest,
 )
+from strategies.place import PlacementCell
+from strategies.recommend import HardwareCandidate
 
 
 def answer(bank: Bank, request: AnyRequest, request_id: str) -> AnyReply:
@@ -120,9 +132,7 @@ def recommend(bank: Bank, request: RecommendRequest, request_id: str) -> Recomme
     precisions = request.precisions or [request.setup.precision]
     choices = [(option, precision) for option in options for precision in precisions]
     cells = [
-        cell_of(
-            request.model, option, request.setup.model_copy(update={"precision": precision})
-        )
+        cell_of(request.model, option, request.setup.model_copy(update={"precision": precision}))
         for option, precision in choices
     ]
     candidates = [
@@ -132,6 +142,40 @@ def recommend(bank: Bank, request: RecommendRequest, request_id: str) -> Recomme
         )
     ]
     return strategies.recommend.recommend(request, candidates, request_id)
+
+
+def place(bank: Bank, request: PlaceRequest, request_id: str) -> PlaceReply:
+    """Place models onto devices. Each model is predicted once per kind of hardware."""
+    kinds = list({device.hardware: None for device in request.devices})
+    choices = [(item, kind) for item in request.models for kind in kinds]
+    predicted = bank.predict([cell_of(item.model, kind, item.setup) for item, kind in choices])
+    known = {
+        (item.model.name, kind): PlacementCell(f"{request_id}/{index}", estimates(one))
+        for index, ((item, kind), one) in enumerate(zip(choices, predicted, strict=True))
+    }
+    cells = {
+        (item.model.name, device.name): known[item.model.name, device.hardware]
+        for item in request.models
+        for device in request.devices
+    }
+    capacities = {
+        device.name: capacity
+        for device in request.devices
+        if (capacity := bank.memory_mb(device.hardware.name)) is not None
+    }
+    return strategies.place.place(request, cells, request_id, capacities_mb=capacities)
+
+
+def strategy(bank: Bank, request: StrategyRequest, request_id: str) -> StrategyReply:
+    """Choose how a workload runs on a device."""
+    cells = [cell_of(item.model, request.hardware, item.setup) for item in request.models]
+    predictions = {
+        item.model.name: estimates(one)
+        for item, one in zip(request.models, bank.predict(cells), strict=True)
+    }
+    return strategies.choose.choose(
+        request, predictions, request_id, capacity_mb=bank.memory_mb(request.hardware.name)
+    )
 
 
 def _hardware(bank: Bank, named: Sequence[HardwareSpec] | None) -> list[HardwareSpec]:

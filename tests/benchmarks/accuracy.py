@@ -19,9 +19,10 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from agent.evaluation import Row, split
 from agent.importing import ImportedRow, read_rows
 from agent.learning.bank import Bank
+
+from agent.evaluation import Row, split
 from tests.benchmarks.report import publish, quantile
 from tests.benchmarks.rivals import rivals
 from tests.benchmarks.splits import SPLITS, Split
@@ -35,14 +36,25 @@ MIN_TEST_ROWS = 10
 
 def load(path: Path) -> list[Row]:
     """Return the usable rows of a file."""
-    return [Row(row.source, row.benchmark) for row in read_rows(path, {}) if isinstance(row, ImportedRow)]
+    return [
+        Row(row.source, row.benchmark)
+        for row in read_rows(path, {})
+        if isinstance(row, ImportedRow)
+    ]
 
 
 def ours(one: Split, seed: int) -> list[dict[str, Any]]:
     """Return Placewise's figures on a split, by metric and source."""
     report = split(Bank(), one.train, one.test, few_shot=one.few_shot, seed=seed)
     return [
-        {"split": one.name, "seed": seed, "metric": metric, "source": source, "who": "Placewise", **row}
+        {
+            "split": one.name,
+            "seed": seed,
+            "metric": metric,
+            "source": source,
+            "who": "Placewise",
+            **row,
+        }
         for metric, scopes in report.items()
         for source, row in scopes["sources"].items()
         if row["rows"] >= MIN_TEST_ROWS

@@ -48,6 +48,8 @@ def publish(name: str, title: str, rows: Sequence[dict[str, Any]]) -> None:
 def _shown(value: object) -> str:
     if value is None:
         return ""
-    return f"{value:,.3g}" if isinstance(value, float) and value < 100 else (
-        f"{value:,.0f}" if isinstance(value, float) else str(value)
+    return (
+        f"{value:,.3g}"
+        if isinstance(value, float) and value < 100
+        else (f"{value:,.0f}" if isinstance(value, float) else str(value))
     )

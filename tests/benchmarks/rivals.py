@@ -187,7 +187,15 @@ class NearestCell:
 
     name = "last value of the nearest cell"
     _LEVELS = (
-        ("model", "hardware", "runtime", "runtime_options", "precision", "batch_size", "sequence_in"),
+        (
+            "model",
+            "hardware",
+            "runtime",
+            "runtime_options",
+            "precision",
+            "batch_size",
+            "sequence_in",
+        ),
         ("model", "hardware", "runtime", "precision", "batch_size"),
         ("model", "hardware", "batch_size"),
         ("model", "hardware"),
@@ -233,9 +241,9 @@ def _filled(known: dict[str, Any]) -> dict[str, Any]:
 
 
 def _one_hot() -> Any:
-    return (
-        compose.SelectType((int, float)) | preprocessing.StandardScaler()
-    ) + (compose.SelectType(str) | preprocessing.OneHotEncoder())
+    return (compose.SelectType((int, float)) | preprocessing.StandardScaler()) + (
+        compose.SelectType(str) | preprocessing.OneHotEncoder()
+    )
 
 
 def rivals() -> list[Rival]:
@@ -243,7 +251,9 @@ def rivals() -> list[Rival]:
     return [
         LightGBM(),
         Refitted(),
-        OnRiver("River LinearRegression, one-hot", lambda: _one_hot() | linear_model.LinearRegression()),
+        OnRiver(
+            "River LinearRegression, one-hot", lambda: _one_hot() | linear_model.LinearRegression()
+        ),
         OnRiver("River AMF(10)", lambda: _one_hot() | forest.AMFRegressor(n_estimators=10, seed=1)),
         OnRiver("River ARF(10)", lambda: forest.ARFRegressor(n_models=10, seed=1)),
         NearestCell(),

@@ -91,7 +91,9 @@ def _some(groups: set[tuple[str, str]], share: float, seed: int) -> set[tuple[st
     for source in sorted({source for source, _ in groups}):
         own = sorted(name for of, name in groups if of == source)
         if len(own) > 1:
-            drawn |= {(source, name) for name in chance.sample(own, max(1, round(share * len(own))))}
+            drawn |= {
+                (source, name) for name in chance.sample(own, max(1, round(share * len(own))))
+            }
     return drawn
 
 

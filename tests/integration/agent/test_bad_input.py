@@ -10,9 +10,9 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
+from tests.support.broker import Broker, a_broker
 
 from tests.support.agent import AgentProcess, benchmark_event, wait_until
-from tests.support.broker import Broker, a_broker
 from tests.support.foreign import Foreign
 
 pytestmark = [pytest.mark.integration]
@@ -101,7 +101,11 @@ BAD_EVENTS: dict[str, tuple[bytes | dict[str, Any], str, str]] = {
     ),
     "1970": (benchmark_event("x") | {"time": "1970-01-01T00:00:00Z"}, "invalid", "time"),
     "3000": (benchmark_event("x") | {"time": "3000-01-01T00:00:00Z"}, "invalid", "time"),
-    "time without a zone": (benchmark_event("x") | {"time": "2026-01-01T00:00:00"}, "invalid", "time"),
+    "time without a zone": (
+        benchmark_event("x") | {"time": "2026-01-01T00:00:00"},
+        "invalid",
+        "time",
+    ),
     "too large": (b'{"pad": "' + b"x" * (2 << 20) + b'"}', "too_large", "payload"),
 }
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from tests.support.broker import a_broker
 
 from tests.support.agent import AgentProcess, benchmark_event, wait_until
-from tests.support.broker import a_broker
 from tests.support.foreign import Foreign
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180)]
@@ -41,12 +41,12 @@ def test_the_agent_comes_back_by_itself_and_loses_nothing(tmp_path: Path) -> Non
             for info in first + second:
                 info.wait_for_publish(30)
             expected = EVENTS + 100
-            wait_until(
-                lambda: _logged(producer) >= expected, 60, "every published event is logged"
-            )
+            wait_until(lambda: _logged(producer) >= expected, 60, "every published event is logged")
         assert agent.terminate() == 0
     with duckdb.connect(str(agent.store), read_only=True) as log:
-        ids = {row[0] for row in log.execute("SELECT id FROM log WHERE kind = 'benchmark'").fetchall()}
+        ids = {
+            row[0] for row in log.execute("SELECT id FROM log WHERE kind = 'benchmark'").fetchall()
+        }
     assert ids == {f"e{i}" for i in range(EVENTS + 100)}
 
 
