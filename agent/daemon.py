@@ -140,7 +140,8 @@ class Daemon:
             agent_id=self._config.agent_id,
             version=version("placewise"),
             started_at=self._started_at,
-            events_logged=self._heart.applied_seq,
+            log_records=self._heart.applied_seq,
+            events_logged=self._heart.events,
             observations_learned=self._heart.bank.observed_count,
             models_known=len(self._heart.bank.known_models()),
             hardware_known=len(self._heart.bank.known_hardware()),
@@ -192,7 +193,7 @@ class Daemon:
             status=status,  # type: ignore[arg-type]
             version=version("placewise"),
             since=self._started_at,
-            events_logged=self._heart.applied_seq,
+            events_logged=self._heart.events,
             observations_learned=self._heart.bank.observed_count,
         )
 

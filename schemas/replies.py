@@ -219,7 +219,8 @@ class StatusReply(Message):
     agent_id: str
     version: str
     started_at: AwareDatetime
-    events_logged: int
+    log_records: int = Field(description="Events and answers in the log, as far as applied")
+    events_logged: int = Field(description="Benchmarks and executions among them")
     observations_learned: int
     models_known: int
     hardware_known: int

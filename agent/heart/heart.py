@@ -35,6 +35,7 @@ class Heart:
 
     Attributes:
         applied_seq: the newest log record that was taken.
+        events: how many of the records were benchmarks or executions.
         bank: what was learnt.
         ledger: what was promised and may still be measured.
     """
@@ -42,6 +43,7 @@ class Heart:
     def __init__(self, config: HeartConfig | None = None) -> None:
         config = config or HeartConfig()
         self.applied_seq = 0
+        self.events = 0
         self.bank = Bank(config.bank)
         self.ledger = Ledger(config.ledger_capacity)
 
@@ -63,6 +65,7 @@ class Heart:
 
     def _measured(self, stimulus: MeasurementLogged) -> list[Effect]:
         self.applied_seq = stimulus.seq
+        self.events += 1
         data = stimulus.data
         runs = data.runs if isinstance(data, Execution) else [data]
         effects: list[Effect] = [
