@@ -161,7 +161,7 @@ def main() -> None:
         for make in SPLITS:
             one = make(rows, seed)
             print(
-                f"{one.name}, seed {seed}: {len(one.train):,} to learn, {len(one.test):,} held back",
+                f"{one.name}, seed {seed}: {len(one.train):,} rows, {len(one.test):,} held back",
                 file=sys.stderr,
             )
             found += ours(one, seed)

@@ -1,4 +1,4 @@
-"""What bad input gets, over a real broker: a clear answer, and nothing that was learnt is harmed."""
+"""What bad input gets, over a real broker: a clear answer, and what was learnt unharmed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
-from tests.support.broker import Broker, a_broker
+from tests.support.broker import a_broker
 
 from tests.support.agent import AgentProcess, benchmark_event, wait_until
 from tests.support.foreign import Foreign
@@ -27,10 +27,11 @@ def agent(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[AgentProcess]:
     folder: Path = tmp_path_factory.mktemp("agent")
-    broker: Broker
-    with a_broker(request.param, folder) as broker:
-        with AgentProcess(folder, broker.port) as process:
-            yield process.start()
+    with (
+        a_broker(request.param, folder) as broker,
+        AgentProcess(folder, broker.port) as process,
+    ):
+        yield process.start()
 
 
 @pytest.fixture

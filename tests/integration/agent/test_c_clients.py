@@ -21,6 +21,9 @@ pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
 ]
 
+_PUB = ("mosquitto_pub", "-V", "5", "-q", "1")
+_RR = ("mosquitto_rr", "-V", "5", "-q", "1", "-W", "10")
+
 HARDWARE = {"nvidia-rtx-3090": 1.0, "nvidia-rtx-4090": 2.0, "intel-core-i9-10940x": 0.05}
 MODELS = {"resnet50": (25.6, 4.1), "vit_base_patch16_224": (86.6, 17.6), "mobilenetv3": (5.5, 0.2)}
 
@@ -34,8 +37,7 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProcess]:
 
 def publish(agent: AgentProcess, event: dict[str, Any]) -> None:
     subprocess.run(
-        ["mosquitto_pub", "-V", "5", "-q", "1", "-p", str(agent.broker_port)]
-        + ["-t", "placewise/v1/events/benchmark/c", "-s"],
+        [*_PUB, "-p", str(agent.broker_port), "-t", "placewise/v1/events/benchmark/c", "-s"],
         input=json.dumps(event).encode(),
         check=True,
         timeout=10,
@@ -44,9 +46,10 @@ def publish(agent: AgentProcess, event: dict[str, Any]) -> None:
 
 def ask(agent: AgentProcess, kind: str, body: dict[str, Any]) -> dict[str, Any]:
     done = subprocess.run(
-        ["mosquitto_rr", "-V", "5", "-q", "1", "-p", str(agent.broker_port), "-W", "10"]
-        + ["-t", f"placewise/v1/requests/{kind}", "-e", f"c/replies/{kind}"]
-        + ["-m", json.dumps(body)],
+        [
+            *(*_RR, "-p", str(agent.broker_port), "-t", f"placewise/v1/requests/{kind}"),
+            *("-e", f"c/replies/{kind}", "-m", json.dumps(body)),
+        ],
         capture_output=True,
         check=True,
         timeout=20,

@@ -56,7 +56,7 @@ def test_a_prediction_made_before_a_kill_is_validated_after_it(tmp_path: Path) -
                 "placewise/v1/requests/predict",
                 {"candidates": [{"model": "resnet50", "hardware": "nvidia-rtx-3090"}]},
             )
-            wait_until(lambda: _status(client)["events_logged"] == 2, 10, "the answer is logged")
+            wait_until(lambda: _status(client)["log_records"] == 2, 10, "the answer is logged")
         agent.kill()
         agent.start()
         with Foreign(broker.port) as client:
