@@ -239,6 +239,7 @@ EXAMPLES: dict[str, Message] = {
         version="0.1.0",
         started_at=WHEN,
         events_logged=3500,
+        log_records=3577,
         observations_learned=6210,
         models_known=812,
         hardware_known=14,
