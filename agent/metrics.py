@@ -29,7 +29,6 @@ from schemas.topics import REQUEST_KINDS
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 UNKNOWN = "unknown"
 
-EventKind = Literal["benchmark", "execution", "unknown"]
 EventOutcome = Literal["accepted", "refused"]
 QueueName = Literal["events", "requests", "writer", "learner", "voice"]
 
@@ -77,9 +76,8 @@ class AgentMetrics:
             "placewise_events", "Events that arrived.", ["type", "outcome"], registry=registry
         )
         self._events = {
-            (kind, outcome): events.labels(kind, outcome)
-            for kind in get_args(EventKind)
-            for outcome in get_args(EventOutcome)
+            kind: {outcome: events.labels(kind, outcome) for outcome in get_args(EventOutcome)}
+            for kind in ("benchmark", "execution", UNKNOWN)
         }
         self._dead_letters = _Series(
             Counter("placewise_dead_letters", "Messages refused.", ["code"], registry=registry),
@@ -154,7 +152,7 @@ class AgentMetrics:
             ["metric", "within_interval"],
             registry=registry,
         )
-        self._validations = {
+        self._validations: dict[tuple[str, bool], Counter] = {
             (metric, within): covered.labels(metric, str(within).lower())
             for metric in METRICS
             for within in (True, False)
@@ -174,9 +172,9 @@ class AgentMetrics:
         )
         ProcessCollector(registry=registry)
 
-    def event(self, kind: EventKind, outcome: EventOutcome) -> None:
-        """Count an event that arrived."""
-        self._events[kind, outcome].inc()
+    def event(self, kind: str, outcome: EventOutcome) -> None:
+        """Count an event that arrived: "benchmark", "execution", or anything else as unknown."""
+        (self._events.get(kind) or self._events[UNKNOWN])[outcome].inc()
 
     def dead_letter(self, code: str) -> None:
         """Count a refused message by its error code."""
@@ -215,7 +213,7 @@ class AgentMetrics:
     ) -> None:
         """Count a prediction that was held against its measurement (error as a fraction)."""
         self._errors[metric].observe(absolute_percentage_error)
-        self._validations[metric, within_interval].inc()  # type: ignore[index]
+        self._validations[metric, within_interval].inc()
 
     def connection(self, state: ConnectionState) -> None:
         """Note the state of the connection to the broker."""

@@ -73,6 +73,7 @@ def test_nobody_outside_can_add_a_series() -> None:
     metrics = AgentMetrics()
     before = set(samples(metrics))
     for number in range(100):
+        metrics.event(f"invented-{number}", "refused")
         metrics.dead_letter(f"invented-{number}")
         metrics.request(f"invented-{number}", f"invented-{number}", 0.1)
         metrics.request("predict", f"invented-{number}", 0.1)
