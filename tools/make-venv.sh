@@ -1,8 +1,8 @@
 #!/bin/sh
 # Make or complete the environment: make-venv.sh PYTHON FOLDER GROUP…
 #
-# Standard venv and pip; virtualenv where Debian's python3 comes without ensurepip; apt where
-# neither is there and this is root.
+# Standard venv and pip. Debian's python3 comes without ensurepip: then virtualenv or the
+# system's pip, and apt where neither is there and this is root.
 set -eu
 
 python=$1
@@ -17,24 +17,28 @@ fi
 
 usable() { "$folder/bin/python" -m pip --version >/dev/null 2>&1; }
 
-if ! usable; then
-    rm -rf "$folder"
-    if ! "$python" -m venv "$folder" >/dev/null 2>&1; then
-        rm -rf "$folder"
-        if "$python" -m virtualenv --version >/dev/null 2>&1; then
-            "$python" -m virtualenv --quiet "$folder"
-        elif [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-            version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-            echo "installing python${version}-venv, which $python lacks"
-            apt-get update -q >/dev/null
-            DEBIAN_FRONTEND=noninteractive apt-get install -qy "python${version}-venv" >/dev/null
-            "$python" -m venv "$folder"
-        else
-            echo "$python can't make a virtual environment." >&2
-            echo "On Debian: apt-get install python3-venv (as root). Elsewhere: pip install virtualenv" >&2
-            exit 1
-        fi
-    fi
+with_venv() { "$python" -m venv --clear "$folder" >/dev/null 2>&1 && usable; }
+
+with_virtualenv() { "$python" -m virtualenv --quiet --clear "$folder" >/dev/null 2>&1 && usable; }
+
+with_system_pip() {
+    "$python" -m venv --clear --without-pip "$folder" >/dev/null 2>&1 &&
+        "$python" -m pip --python "$folder/bin/python" install --quiet pip >/dev/null 2>&1 &&
+        usable
+}
+
+with_apt() {
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 || return 1
+    package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+    echo "installing $package, which $python lacks"
+    apt-get update -q >/dev/null || true
+    DEBIAN_FRONTEND=noninteractive apt-get install -qy "$package" >/dev/null && with_venv
+}
+
+if ! usable && ! with_venv && ! with_virtualenv && ! with_system_pip && ! with_apt; then
+    echo "$python can't make a virtual environment with pip in it." >&2
+    echo "On Debian: apt-get install python3-venv (as root). Elsewhere: pip install virtualenv" >&2
+    exit 1
 fi
 
 pip() { "$folder/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
