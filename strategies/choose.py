@@ -135,7 +135,7 @@ def _against(work: Workload, chosen: StrategyOutcome, other: StrategyOutcome) ->
         return f"{other.strategy} breaks a limit: {other.violations[0]}"
     if other.waves == chosen.waves:
         return f"{other.strategy} comes to the same waves"
-    name, metric = _WORDS[work.goal]
+    name, _ = _WORDS[work.goal]
     mine, its = measure(work.goal, chosen), measure(work.goal, other)
     assert mine is not None
     assert its is not None

@@ -50,30 +50,60 @@ class Wave:
     energy_j: Estimate | None
 
 
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """What a search needs to know of a wave: predicted values alone, without intervals.
+
+    `done_ms` is the sum over its models of when each is done, counted from the wave's start.
+    `latest_start_ms` is the latest start that meets its models' latency limits.
+    """
+
+    names: tuple[str, ...]
+    duration_ms: float
+    done_ms: float
+    latest_start_ms: float
+    memory_mb: float
+    energy_j: float
+
+
 class Evaluator:
     """Prices waves of one workload. Asking twice for the same wave costs nothing."""
 
     def __init__(self, workload: Workload) -> None:
         self.workload = workload
         self.jobs: Mapping[str, Job] = workload.by_name()
-        self._waves: dict[tuple[str, ...], Wave] = {}
+        self._sketches: dict[tuple[str, ...], Sketch] = {}
         self._speeds: dict[tuple[str, ...], Sequence[Speed]] = {}
+        self._by_count = [
+            workload.contention.by_count(count, workload.device)
+            for count in range(1, len(workload.jobs) + 1)
+        ]
 
-    def wave(self, names: Sequence[str]) -> Wave:
-        """Return what these models cost as one wave."""
+    def sketch(self, names: Sequence[str]) -> Sketch:
+        """Return what a search needs to know of these models as one wave."""
         key = tuple(sorted(names))
-        found = self._waves.get(key)
+        found = self._sketches.get(key)
         if found is None:
-            found = self._waves[key] = self._price(key)
+            found = self._sketches[key] = self._draft(key)
         return found
 
-    def fits(self, wave: Wave) -> bool:
-        """Return whether a wave keeps the limits that concern it alone: memory and power."""
-        return not self._wave_violations(wave)
+    def fits(self, names: Sequence[str]) -> bool:
+        """Return whether models can run at once under the limits on memory and power."""
+        work = self.workload
+        if work.memory_limit_mb is not None:
+            parts = [self.jobs[name].memory_mb for name in names]
+            if work.memory_stated and None in parts:
+                return False
+            if math.fsum(part.high for part in parts if part is not None) > work.memory_limit_mb:
+                return False
+        if work.limits.power_w is None:
+            return True
+        power = self._power([self.jobs[name] for name in sorted(names)])
+        return power is not None and power.value <= work.limits.power_w
 
     def outcome(self, strategy: StrategyName, waves: Waves) -> StrategyOutcome:
         """Return all that is predicted for a strategy's waves."""
-        priced = [self.wave(wave) for wave in waves]
+        priced = [self._price(tuple(sorted(wave))) for wave in waves]
         timeline: list[Slot] = []
         done: dict[str, Estimate] = {}
         start: Estimate | None = None
@@ -121,6 +151,30 @@ class Evaluator:
 
     # One wave
 
+    def _draft(self, names: tuple[str, ...]) -> Sketch:
+        jobs = [self.jobs[name] for name in names]
+        done = self._finish(names, "value")
+        latest = min(
+            (
+                job.latency_limit_ms - end
+                for job, end in zip(jobs, done, strict=True)
+                if job.latency_limit_ms is not None
+            ),
+            default=math.inf,
+        )
+        memory = [job.memory_mb.value if job.memory_mb else math.inf for job in jobs]
+        energy = [
+            job.power_w.value * job.duration_ms.value if job.power_w else math.inf for job in jobs
+        ]
+        return Sketch(
+            names,
+            duration_ms=max(done),
+            done_ms=math.fsum(done),
+            latest_start_ms=latest,
+            memory_mb=math.fsum(memory),
+            energy_j=math.fsum(energy) / 1_000,
+        )
+
     def _price(self, names: tuple[str, ...]) -> Wave:
         jobs = [self.jobs[name] for name in names]
         if len(jobs) == 1:
@@ -157,7 +211,7 @@ class Evaluator:
         left = {name: getattr(self.jobs[name].duration_ms, end) for name in names}
         # Long durations go with slow speeds.
         speed_end = _OPPOSITE[end]
-        if self.workload.contention.by_count(len(names), self.workload.device) is not None:
+        if None not in self._by_count:
             done = self._finish_by_count(left, speed_end)
         else:
             done = self._finish_by_name(left, speed_end)
@@ -165,12 +219,10 @@ class Evaluator:
 
     def _finish_by_count(self, left: dict[str, float], end: End) -> dict[str, float]:
         """Run models that all progress alike: they end in the order of their durations."""
-        contention, device = self.workload.contention, self.workload.device
         done: dict[str, float] = {}
         now = progress = 0.0
         for index, name in enumerate(sorted(left, key=lambda name: (left[name], name))):
-            speed = contention.by_count(len(left) - index, device)
-            assert speed is not None
+            speed = self._by_count[len(left) - index - 1]
             now += (left[name] - progress) / getattr(speed, end)
             progress = left[name]
             done[name] = now

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from strategies.placing.problem import (
     Problem,
     build,
 )
-from strategies.placing.relax import relaxed
+from strategies.placing.relax import relaxed, tightened
 from strategies.placing.search import search
 from strategies.words import NAMES, listed, number, quantity
 
@@ -140,29 +140,32 @@ def _solve(problem: Problem, time_limit_s: float) -> _Answer:
         return _Answer(where, objective, objective, optimal=True)
 
     bound, start = relaxed(problem)
-    where = search(problem, [start])
+    where = search(problem, [start, np.full_like(start, NOWHERE)], _enough(bound))
     movable = int(problem.allowed.any(axis=1).sum())
     placed = int((where != NOWHERE).sum())
+    if not _reached(problem.worth(where), bound) or placed < movable:
+        known = problem.worth(where) if placed == movable else 1.1 * min(bound, -1.0)
+        bound, starts = tightened(problem, bound, start, known)
+        where = search(problem, starts, _enough(bound), where)
+        placed = int((where != NOWHERE).sum())
     if placed == movable and _reached(problem.worth(where), bound):
         objective = _objective(problem, where)
         return _Answer(where, objective, objective, optimal=True)
     if time_limit_s <= 0 or problem.speed is None:
         return _answer(problem, where, bound if placed == movable else math.inf)
 
-    target = placed
+    target, most_is_known = placed, True
     if placed < movable:
-        most, proven = milp.most_models(problem, time_limit_s / 2)
         time_limit_s /= 2
-        if not proven:
-            return _answer(problem, where, math.inf)
-        target = most
-    known = problem.worth(where) if target == placed == len(problem.items) else None
-    found = milp.solve(problem, target, known, time_limit_s)
+        most, most_is_known = milp.most_models(problem, time_limit_s)
+        target = most if most_is_known else placed
+    incumbent = problem.worth(where) if target == placed == len(problem.items) else None
+    found = milp.solve(problem, target, incumbent, time_limit_s)
     if found.where is not None and _improves(problem, found.where, where):
         where, placed = found.where, target
-    if placed < target:
-        return _answer(problem, where, math.inf)
-    return _answer(problem, where, min(found.worth_bound, bound if target == movable else math.inf))
+    limit = min(found.worth_bound, bound if placed == movable else math.inf)
+    answer = _answer(problem, where, limit if placed == target else math.inf)
+    return answer if most_is_known else replace(answer, optimal=False)
 
 
 def _improves(problem: Problem, new: Ints, old: Ints) -> bool:
@@ -185,8 +188,12 @@ def _answer(problem: Problem, where: Ints, worth_bound: float) -> _Answer:
     return _Answer(where, objective, max(bound, objective), optimal=False)
 
 
+def _enough(bound: float) -> float:
+    return bound - TOLERANCE * max(1.0, abs(bound))
+
+
 def _reached(worth: float, bound: float) -> bool:
-    return worth >= bound - TOLERANCE * max(1.0, abs(bound))
+    return worth >= _enough(bound)
 
 
 def _cap(problem: Problem, placed: int) -> float:

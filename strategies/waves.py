@@ -5,18 +5,19 @@ transitions, 6,561 for eight). A state is the set of models that are done; a lab
 and how long it took to get there, and only labels that no other beats in both are kept. Any
 contention will do, since it is asked for each subset once.
 
-Beyond: a bounded number of partitions into waves of like durations and a first-fit one by memory,
-each improved by moving single models; see `time_bound_ms` for how far from the best it can be.
+Beyond: a bounded number of partitions, into waves of like durations and first-fit by memory, the
+best of which is improved by moving single models. `time_bound_ms` says what none can undercut.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from strategies.outcome import Evaluator, Wave
+from schemas.requests import Goal
+from strategies.outcome import Evaluator, Sketch
 from strategies.workload import Waves, Workload
 
 EXACT_UP_TO: Final = 8
@@ -27,25 +28,18 @@ _MOVES: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
-class _Label:
-    """One way to have run a set of models: its cost by the goal, its time, its last wave."""
-
-    cost: float
-    time_ms: float
-    wave: int
-    before: _Label | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Rules:
-    """Which limits a search keeps."""
+    """Which limits a search keeps: those on single waves, those on time."""
 
     waves_fit: bool
     in_time: bool
 
 
-_ALL: Final = _Rules(waves_fit=True, in_time=True)
-_RELAXED: Final = (_Rules(waves_fit=True, in_time=False), _Rules(waves_fit=False, in_time=False))
+_RULES: Final = (
+    _Rules(waves_fit=True, in_time=True),
+    _Rules(waves_fit=True, in_time=False),
+    _Rules(waves_fit=False, in_time=False),
+)
 
 
 def best_waves(evaluator: Evaluator) -> Waves:
@@ -57,25 +51,14 @@ def best_waves(evaluator: Evaluator) -> Waves:
     names = evaluator.workload.names
     if len(names) < 3:
         return in_order(evaluator, [(name,) for name in names])
-    search = _exact if len(names) <= EXACT_UP_TO else _heuristic
-    for rules in (_ALL, *_RELAXED):
-        found = search(evaluator, rules)
+    for rules in _RULES:
+        if len(names) <= EXACT_UP_TO:
+            found = _Exact(evaluator, rules).best()
+        else:
+            found = _Heuristic(evaluator, rules).best()
         if found is not None:
             return found
     raise AssertionError("without limits there are always waves")
-
-
-def goal_cost(workload: Workload, waves: Sequence[Wave]) -> float:
-    """Return what waves cost by the goal, in the order in which they run. Lower is better.
-
-    Infinite where the goal's quantity is unknown for any of them.
-    """
-    cost = 0.0
-    left = len(workload.jobs)
-    for wave in waves:
-        left -= len(wave.names)
-        cost = _add(workload.goal, cost, _step(workload.goal, wave, left))
-    return cost
 
 
 def in_order(evaluator: Evaluator, waves: Sequence[Sequence[str]]) -> Waves:
@@ -85,12 +68,24 @@ def in_order(evaluator: Evaluator, waves: Sequence[Sequence[str]]) -> Waves:
     order by the latest permissible end is taken: it meets the limits if any order does (Jackson's
     rule, 1955).
     """
-    priced = [evaluator.wave(wave) for wave in waves]
-    ordered = sorted(priced, key=lambda w: (w.duration_ms.value / len(w.names), w.names))
-    if not _in_time(evaluator, ordered):
-        ordered = sorted(priced, key=lambda w: (_latest_start(evaluator, w), w.names))
-        ordered.sort(key=lambda w: _latest_start(evaluator, w) + w.duration_ms.value)
-    return tuple(wave.names for wave in ordered)
+    drafts = sorted((evaluator.sketch(wave) for wave in waves), key=lambda wave: wave.names)
+    drafts.sort(key=lambda wave: wave.duration_ms / len(wave.names))
+    if not _in_time(evaluator.workload, drafts):
+        drafts.sort(key=lambda wave: wave.latest_start_ms + wave.duration_ms)
+    return tuple(wave.names for wave in drafts)
+
+
+def goal_cost(goal: Goal, waves: Sequence[Sketch]) -> float:
+    """Return what waves cost by the goal, in the order in which they run. Lower is better.
+
+    Infinite where the goal's quantity is unknown for any of them.
+    """
+    cost = 0.0
+    left = sum(len(wave.names) for wave in waves)
+    for wave in waves:
+        left -= len(wave.names)
+        cost = _add(goal, cost, wave, left)
+    return cost
 
 
 def time_bound_ms(workload: Workload) -> float:
@@ -109,220 +104,226 @@ def time_bound_ms(workload: Workload) -> float:
         best = max(
             count * speed.value for count, speed in enumerate(by_count, 1) if speed is not None
         )
-    return max(max(durations), math.fsum(durations) / best)
+    return max(*durations, math.fsum(durations) / best)
+
+
+def _add(goal: Goal, cost: float, wave: Sketch, left: int) -> float:
+    """Return the cost with one more wave, while `left` models wait for its end."""
+    match goal:
+        case "throughput":
+            return cost + wave.duration_ms
+        case "latency":  # the sum of all models' latencies
+            return cost + wave.duration_ms * left + wave.done_ms
+        case "memory":
+            return max(cost, wave.memory_mb)
+        case "energy":
+            return cost + wave.energy_j
+
+
+def _in_time(workload: Workload, waves: Sequence[Sketch]) -> bool:
+    """Return whether waves in this order meet the limits on latency."""
+    now = 0.0
+    for wave in waves:
+        if now > wave.latest_start_ms:
+            return False
+        now += wave.duration_ms
+    limit = workload.limits.latency_ms
+    return limit is None or now <= limit
 
 
 # Exact
 
 
-def _exact(evaluator: Evaluator, rules: _Rules) -> Waves | None:
-    workload = evaluator.workload
-    names = workload.names
-    count = len(names)
-    full = (1 << count) - 1
-    members = [
-        tuple(names[i] for i in range(count) if subset >> i & 1) for subset in range(full + 1)
-    ]
-    waves: dict[int, Wave] = {}
-    for subset in range(1, full):  # not all at once: that is parallel
-        wave = evaluator.wave(members[subset])
-        if rules.waves_fit and not evaluator.fits(wave):
-            continue
-        waves[subset] = wave
-    latest = {subset: _latest_start(evaluator, wave) for subset, wave in waves.items()}
-    timed = rules.in_time and (
-        workload.limits.latency_ms is not None or any(map(math.isfinite, latest.values()))
-    )
-    # Without latencies to watch, the order of waves does not matter: the next one may as well
-    # hold the first model that is left.
-    any_order = workload.goal != "latency" and not timed
-    deadline = workload.limits.latency_ms if timed else None
+@dataclass(frozen=True, slots=True)
+class _Label:
+    """One way to have run a set of models: its cost by the goal, its time, its last wave."""
 
-    # Two tables: nothing but single models so far, or some together already.
-    labels: list[dict[int, list[_Label]]] = [{0: [_Label(0.0, 0.0, 0, None)]}, {}]
-    for done in range(full):
-        rest = full ^ done
-        for mixed in (0, 1):
-            for label in labels[mixed].get(done, ()):
-                for subset in _subsets(rest, first=any_order):
-                    wave = waves.get(subset)
-                    if wave is None or (timed and label.time_ms > latest[subset]):
-                        continue
-                    time = label.time_ms + wave.duration_ms.value
-                    if deadline is not None and time > deadline:
-                        continue
-                    left = (rest ^ subset).bit_count()
-                    cost = _add(workload.goal, label.cost, _step(workload.goal, wave, left))
-                    table = labels[mixed | (len(wave.names) > 1)]
-                    _keep(
-                        table.setdefault(done | subset, []),
-                        _Label(cost, time, subset, label),
-                        timed=timed,
-                    )
-    ends = labels[1].get(full)
-    if not ends:
-        return None
-    best: _Label | None = min(ends, key=lambda label: (label.cost, label.time_ms))
-    backwards = []
-    while best is not None and best.before is not None:
-        backwards.append(members[best.wave])
-        best = best.before
-    found = tuple(reversed(backwards))
-    return in_order(evaluator, found) if any_order else found
+    cost: float
+    time_ms: float
+    wave: int
+    before: _Label | None
 
 
-def _subsets(of: int, *, first: bool) -> Iterator[int]:
+class _Exact:
+    """The best waves of a small workload. Sets of models are bit masks."""
+
+    def __init__(self, evaluator: Evaluator, rules: _Rules) -> None:
+        self.evaluator = evaluator
+        self.goal = evaluator.workload.goal
+        names = evaluator.workload.names
+        self.full = (1 << len(names)) - 1
+        self.waves: dict[int, Sketch] = {}
+        for subset in range(1, self.full):  # not all at once: that is parallel
+            members = [name for i, name in enumerate(names) if subset >> i & 1]
+            if not rules.waves_fit or evaluator.fits(members):
+                self.waves[subset] = evaluator.sketch(members)
+        limit = evaluator.workload.limits.latency_ms
+        self.deadline = math.inf if limit is None or not rules.in_time else limit
+        self.timed = rules.in_time and (
+            limit is not None
+            or any(wave.latest_start_ms < math.inf for wave in self.waves.values())
+        )
+        # Without latencies to watch, the order of waves does not matter: the next one may as
+        # well hold the first model that is left.
+        self.any_order = self.goal != "latency" and not self.timed
+        # Two tables by the set that is done: single models only so far, or some together.
+        self.tables: tuple[dict[int, list[_Label]], ...] = ({}, {})
+
+    def best(self) -> Waves | None:
+        """Return the best waves, or None if none keep the rules."""
+        self.tables[0][0] = [_Label(0.0, 0.0, 0, None)]
+        for done in range(self.full):
+            for together, table in enumerate(self.tables):
+                for label in table.get(done, ()):
+                    self._extend(done, together, label)
+        ends = self.tables[1].get(self.full)
+        if not ends:
+            return None
+        end = min(ends, key=lambda end: (end.cost, end.time_ms))
+        found = []
+        while end.before is not None:
+            found.append(self.waves[end.wave].names)
+            end = end.before
+        found.reverse()
+        return in_order(self.evaluator, found) if self.any_order else tuple(found)
+
+    def _extend(self, done: int, together: int, label: _Label) -> None:
+        """Append each possible next wave to a label."""
+        rest = self.full ^ done
+        for subset in _subsets(rest, with_first=self.any_order):
+            wave = self.waves.get(subset)
+            if wave is None or (self.timed and label.time_ms > wave.latest_start_ms):
+                continue
+            time = label.time_ms + wave.duration_ms
+            if time > self.deadline:
+                continue
+            cost = _add(self.goal, label.cost, wave, (rest ^ subset).bit_count())
+            table = self.tables[together or len(wave.names) > 1]
+            labels = table.setdefault(done | subset, [])
+            # Where no latency is watched, the time decides nothing but ties: one label is enough.
+            if self.timed:
+                _keep(labels, _Label(cost, time, subset, label))
+            elif not labels or (cost, time) < (labels[0].cost, labels[0].time_ms):
+                labels[:] = [_Label(cost, time, subset, label)]
+
+
+def _subsets(of: int, *, with_first: bool) -> Iterator[int]:
     """Yield the non-empty subsets of a bit mask, or those that hold its lowest bit."""
-    lowest = of & -of
-    inner = of ^ lowest if first else of
+    lowest = of & -of if with_first else 0
+    inner = of ^ lowest
     subset = inner
     while subset:
-        yield subset | lowest if first else subset
+        yield subset | lowest
         subset = (subset - 1) & inner
-    if first:
+    if lowest:
         yield lowest
 
 
-def _keep(labels: list[_Label], new: _Label, *, timed: bool) -> None:
-    """Add a label unless another is at least as good; drop those that it beats."""
-    if not timed:  # how long it took decides nothing but ties
-        if not labels:
-            labels.append(new)
-        elif (new.cost, new.time_ms) < (labels[0].cost, labels[0].time_ms):
-            labels[0] = new
-        return
+def _keep(labels: list[_Label], new: _Label) -> None:
+    """Add a label unless another is at least as good in both; drop those that it beats."""
     if any(old.cost <= new.cost and old.time_ms <= new.time_ms for old in labels):
         return
     labels[:] = [old for old in labels if old.cost < new.cost or old.time_ms < new.time_ms]
     labels.append(new)
 
 
-def _step(goal: str, wave: Wave, left: int) -> float:
-    """Return what a wave adds to the cost, with `left` models still waiting for its end."""
-    if goal == "throughput":
-        return wave.duration_ms.value
-    if goal == "latency":  # the sum of all models' latencies
-        return wave.duration_ms.value * left + math.fsum(done.value for done in wave.done_ms)
-    if goal == "memory":
-        return math.inf if wave.memory_mb is None else wave.memory_mb.value
-    return math.inf if wave.energy_j is None else wave.energy_j.value
-
-
-def _add(goal: str, cost: float, step: float) -> float:
-    return max(cost, step) if goal == "memory" else cost + step
-
-
-def _latest_start(evaluator: Evaluator, wave: Wave) -> float:
-    """Return the latest start of a wave that meets its models' latency limits."""
-    latest = math.inf
-    for name, done in zip(wave.names, wave.done_ms, strict=True):
-        limit = evaluator.jobs[name].latency_limit_ms
-        if limit is not None:
-            latest = min(latest, limit - done.value)
-    return latest
-
-
-def _in_time(evaluator: Evaluator, waves: Sequence[Wave]) -> bool:
-    """Return whether waves in this order meet the limits on latency."""
-    now = 0.0
-    for wave in waves:
-        if now > _latest_start(evaluator, wave):
-            return False
-        now += wave.duration_ms.value
-    limit = evaluator.workload.limits.latency_ms
-    return limit is None or now <= limit
-
-
 # Beyond
 
 
-def _heuristic(evaluator: Evaluator, rules: _Rules) -> Waves | None:
-    workload = evaluator.workload
-    count = len(workload.jobs)
-    best: tuple[float, float, Waves] | None = None
-    by_duration = sorted(workload.jobs, key=lambda job: (-job.duration_ms.value, job.name))
-    by_memory = sorted(
-        workload.jobs,
-        key=lambda job: (-(job.memory_mb.high if job.memory_mb else 0.0), job.name),
-    )
-    starts: list[list[list[str]]] = []
-    size = (count + 1) // 2
-    while size >= 2:
-        starts.append(_filled(evaluator, [job.name for job in by_duration], size, rules))
-        starts.append(_filled(evaluator, [job.name for job in by_memory], size, rules, fit=True))
-        size //= 2
-    price = _pricer(evaluator, rules)
-    for start in starts:
-        found = price(start)
-        if found is not None and (best is None or found[:2] < best[:2]):
-            best = found
-    if best is None:
-        return None
-    return _improved(best, price)[2]
+@dataclass(frozen=True, slots=True)
+class _Priced:
+    """Waves in their order, with what they cost by the goal and how long they take."""
+
+    cost: float
+    time_ms: float
+    waves: Waves
+
+    def beats(self, other: _Priced | None) -> bool:
+        return other is None or (self.cost, self.time_ms) < (other.cost, other.time_ms)
 
 
-def _filled(
-    evaluator: Evaluator, names: Sequence[str], size: int, rules: _Rules, *, fit: bool = False
-) -> list[list[str]]:
-    """Fill waves of at most `size` in the order of `names`.
+class _Heuristic:
+    """Good waves of a large workload, in bounded time."""
 
-    Into the last wave while it fits (which keeps like with like), or with `fit` into the first
-    wave that has room.
-    """
-    waves: list[list[str]] = []
-    for name in names:
-        for wave in waves if fit else waves[-1:]:
-            if len(wave) < size and (
-                not rules.waves_fit or evaluator.fits(evaluator.wave([*wave, name]))
-            ):
-                wave.append(name)
-                break
-        else:
-            waves.append([name])
-    return waves
+    def __init__(self, evaluator: Evaluator, rules: _Rules) -> None:
+        self.evaluator = evaluator
+        self.rules = rules
 
+    def best(self) -> Waves | None:
+        """Return the best waves found, or None if none keep the rules."""
+        jobs = self.evaluator.workload.jobs
+        by_duration = sorted(jobs, key=lambda job: (-job.duration_ms.value, job.name))
+        by_memory = sorted(
+            jobs, key=lambda job: (-(job.memory_mb.high if job.memory_mb else 0.0), job.name)
+        )
+        best: _Priced | None = None
+        size = (len(jobs) + 1) // 2
+        while size >= 2:
+            for order, first_fit in ((by_duration, False), (by_memory, True)):
+                waves = self._filled([job.name for job in order], size, first_fit=first_fit)
+                found = self._price(waves)
+                if found is not None and found.beats(best):
+                    best = found
+            size //= 2
+        return None if best is None else self._improved(best).waves
 
-_Priced = tuple[float, float, Waves]
+    def _filled(self, names: Sequence[str], size: int, *, first_fit: bool) -> list[list[str]]:
+        """Fill waves of at most `size` in the order of `names`.
 
+        Into the last wave while it has room (which keeps like with like), or into the first wave
+        that has.
+        """
+        waves: list[list[str]] = []
+        for name in names:
+            for wave in waves if first_fit else waves[-1:]:
+                if len(wave) < size and self._fits([*wave, name]):
+                    wave.append(name)
+                    break
+            else:
+                waves.append([name])
+        return waves
 
-def _pricer(
-    evaluator: Evaluator, rules: _Rules
-) -> Callable[[Sequence[Sequence[str]]], _Priced | None]:
-    """Return what prices waves: cost, time and their order; None where they break a rule."""
+    def _fits(self, names: Sequence[str]) -> bool:
+        return not self.rules.waves_fit or self.evaluator.fits(names)
 
-    def price(waves: Sequence[Sequence[str]]) -> _Priced | None:
+    def _price(self, waves: Sequence[Sequence[str]]) -> _Priced | None:
+        """Return waves with their price; None where they break a rule or are not in between."""
         waves = [wave for wave in waves if wave]
         if len(waves) < 2 or all(len(wave) == 1 for wave in waves):
             return None
-        ordered = in_order(evaluator, waves)
-        priced = [evaluator.wave(wave) for wave in ordered]
-        if rules.waves_fit and not all(map(evaluator.fits, priced)):
+        if not all(self._fits(wave) for wave in waves):
             return None
-        if rules.in_time and not _in_time(evaluator, priced):
+        ordered = in_order(self.evaluator, waves)
+        drafts = [self.evaluator.sketch(wave) for wave in ordered]
+        if self.rules.in_time and not _in_time(self.evaluator.workload, drafts):
             return None
-        time = math.fsum(wave.duration_ms.value for wave in priced)
-        return goal_cost(evaluator.workload, priced), time, ordered
+        cost = goal_cost(self.evaluator.workload.goal, drafts)
+        return _Priced(cost, math.fsum(draft.duration_ms for draft in drafts), ordered)
 
-    return price
+    def _improved(self, best: _Priced) -> _Priced:
+        """Move single models to other waves while it helps, for a bounded number of trials."""
+        trials = 0
+        names = sorted(name for wave in best.waves for name in wave)
+        moved = True
+        while moved:
+            moved = False
+            for name in names:
+                for target in range(len(best.waves)):
+                    if name in best.waves[target]:
+                        continue
+                    trials += 1
+                    if trials > _MOVES:
+                        return best
+                    found = self._price(_moved(best.waves, name, target))
+                    if found is not None and found.beats(best):
+                        best, moved = found, True
+                        break
+        return best
 
 
-def _improved(best: _Priced, price: Callable[[Sequence[Sequence[str]]], _Priced | None]) -> _Priced:
-    """Move single models to other waves while it helps, up to `_MOVES` times tried."""
-    tried = 0
-    moved = True
-    while moved:
-        moved = False
-        for name in sorted(name for wave in best[2] for name in wave):
-            for target in range(len(best[2])):
-                if name in best[2][target]:
-                    continue
-                tried += 1
-                if tried > _MOVES:
-                    return best
-                waves = [[other for other in wave if other != name] for wave in best[2]]
-                waves[target].append(name)
-                found = price(waves)
-                if found is not None and found[:2] < best[:2]:
-                    best, moved = found, True
-                    break
-    return best
+def _moved(waves: Waves, name: str, target: int) -> list[tuple[str, ...]]:
+    """Return waves with one model moved to the wave at index `target`."""
+    return [
+        (*wave, name) if index == target else tuple(other for other in wave if other != name)
+        for index, wave in enumerate(waves)
+    ]

@@ -11,7 +11,7 @@ that has n models. Both are exact, and no product of unknowns remains.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -21,8 +21,8 @@ from scipy.sparse import coo_array
 from strategies.placing.problem import NOWHERE, Floats, Ints, Problem
 
 _GAP: Final = 1e-9
-_COLUMNS: Final = 30_000
-"""Larger programmes are not begun: HiGHS would overrun its time limit before its first answer."""
+_COLUMNS_PER_S: Final = 20_000
+"""Larger programmes are not begun: HiGHS looks at its clock only between large steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,33 +34,22 @@ class Solved:
     proven: bool
 
 
-@dataclass(slots=True)
-class _Rows:
-    """Constraint rows while they grow."""
-
-    entries: list[tuple[Ints, Ints, Floats]]
-    low: list[Floats]
-    high: list[Floats]
-    count: int = 0
-
-    def add(self, row: Ints, column: Ints, value: Floats, low: Floats, high: Floats) -> None:
-        """Append `len(low)` rows; `row` counts from 0 within them."""
-        self.entries.append((row + self.count, column, value))
-        self.low.append(low)
-        self.high.append(high)
-        self.count += len(low)
-
-
 def solve(problem: Problem, place: int, best_known: float | None, time_limit_s: float) -> Solved:
     """Place exactly `place` models for the most worth, within `time_limit_s`.
 
     Args:
         problem: under a contention by counts.
         place: how many models are to be placed.
-        best_known: the worth of a placement of as many, which cuts levels that can't beat it.
+        best_known: the worth of a placement of all models, which cuts levels that can't beat it.
         time_limit_s: how long HiGHS may take.
     """
-    return _solve(problem, place, problem.a, problem.alpha, problem.beta, best_known, time_limit_s)
+    top = _top_level(problem, best_known)
+    if problem.goal == "latency":
+        programme = _by_level(problem, top)
+    else:
+        programme = _by_count(problem, top, problem.a, problem.beta)
+    _number_placed(programme, len(problem.items), place)
+    return _run(problem, programme, time_limit_s)
 
 
 def most_models(problem: Problem, time_limit_s: float) -> tuple[int, bool]:
@@ -69,128 +58,196 @@ def most_models(problem: Problem, time_limit_s: float) -> tuple[int, bool]:
     Where it is not, the number is an upper bound.
     """
     ones = np.where(problem.allowed, 1.0, 0.0)
-    flat = np.ones_like(problem.alpha)
-    found = _solve(problem, None, ones, flat, np.zeros_like(flat), None, time_limit_s)
+    programme = _by_count(problem, _top_level(problem, None), ones, np.zeros_like(problem.beta))
+    _number_placed(programme, len(problem.items), None)
+    found = _run(problem, programme, time_limit_s)
+    if math.isinf(found.worth_bound):
+        return len(problem.items), False
     return math.floor(found.worth_bound + 1e-6), found.proven
 
 
-def _solve(
-    problem: Problem,
-    place: int | None,
-    a: Floats,
-    alpha: Floats,
-    beta: Floats,
-    best_known: float | None,
-    time_limit_s: float,
-) -> Solved:
-    count, fleet = problem.shape
-    top = _levels(problem, best_known)
-    leveled = bool((alpha != 1).any())
+@dataclass(slots=True)
+class _Programme:
+    """Columns: each allowed pair of `model` and `device` (and level), then each device's levels."""
+
+    model: Ints
+    device: Ints
+    worth: Floats
+    fleet: int
+    top: int
+    level_worth: Floats
+    level_is_whole: bool
+    entries: list[tuple[Ints, Ints, Floats]] = field(default_factory=list)
+    low: list[Floats] = field(default_factory=list)
+    high: list[Floats] = field(default_factory=list)
+    rows: int = 0
+
+    @property
+    def pairs(self) -> int:
+        return len(self.model)
+
+    @property
+    def columns(self) -> int:
+        return self.pairs + self.fleet * (self.top + 1)
+
+    @property
+    def x(self) -> Ints:
+        """The columns of the pairs."""
+        return np.arange(self.pairs)
+
+    def levels(self) -> tuple[Ints, Ints, Ints]:
+        """Return the columns of all levels, with the device and the number that each is for."""
+        device, number = np.divmod(np.arange(self.fleet * (self.top + 1)), self.top + 1)
+        return self.level(device, number), device, number
+
+    def level(self, device: Ints, number: Ints) -> Ints:
+        """Return the columns of the levels `number` of `device`."""
+        return self.pairs + device * (self.top + 1) + number
+
+    def require(self, row: Ints, column: Ints, value: Floats, low: Floats, high: Floats) -> None:
+        """Append `len(low)` rows; `row` counts from 0 within them."""
+        self.entries.append((row + self.rows, column, value))
+        self.low.append(low)
+        self.high.append(high)
+        self.rows += len(low)
+
+
+def _by_count(problem: Problem, top: int, a: Floats, beta: Floats) -> _Programme:
+    """Return the programme for alpha = 1."""
     model, device = np.nonzero(problem.allowed)
-    if leveled:
-        repeat = np.minimum(problem.most[model, device], top)
-        model, device = np.repeat(model, repeat), np.repeat(device, repeat)
-        level = np.concatenate([np.arange(1, n + 1) for n in repeat]) if repeat.size else repeat
-        worth = a[model, device] * alpha[device, level]
-    else:
-        level = np.zeros_like(model)
-        worth = a[model, device]
-    pairs = len(model)
-    columns = pairs + fleet * (top + 1)
-    if columns > _COLUMNS or pairs == 0:
-        return Solved(None, math.inf if pairs else 0.0, proven=pairs == 0)
-
-    def level_column(d: Ints, n: Ints) -> Ints:
-        return pairs + d * (top + 1) + n
-
-    rows = _Rows([], [], [])
-    x = np.arange(pairs)
-    one = np.ones(pairs)
-    # Each model at most once; exactly `place` of them in all.
-    each = np.ones(count)
-    rows.add(model, x, one, each if place == count else np.zeros(count), each)
-    if place is not None and place != count:
-        rows.add(np.zeros(pairs, dtype=np.int64), x, one, np.array([place]), np.array([place]))
-    # Each device has one level.
-    d_all, n_all = np.divmod(np.arange(fleet * (top + 1)), top + 1)
-    every = level_column(d_all, n_all)
-    rows.add(d_all, every, np.ones(len(every)), np.ones(fleet), np.ones(fleet))
-    # As many models as the level says.
-    if leveled:
-        row = np.concatenate([device * (top + 1) + level, d_all * (top + 1) + n_all])
-        size = fleet * (top + 1)
-    else:
-        row, size = np.concatenate([device, d_all]), fleet
-    zeros = np.zeros(size)
-    rows.add(
-        row,
-        np.concatenate([x, every]),
-        np.concatenate([one, -n_all.astype(float)]),
+    # Where beta is concave, fractional levels gain nothing once the models are whole.
+    concave = bool((np.diff(beta[:, : top + 1], 2, axis=1) <= 1e-12).all())
+    programme = _Programme(
+        model,
+        device,
+        a[model, device],
+        len(problem.devices),
+        top,
+        beta[:, : top + 1].ravel(),
+        level_is_whole=not concave,
+    )
+    columns, on, number = programme.levels()
+    zeros = np.zeros(programme.fleet)
+    programme.require(
+        np.concatenate([device, on]),
+        np.concatenate([programme.x, columns]),
+        np.concatenate([np.ones(programme.pairs), -number.astype(np.float64)]),
         zeros,
         zeros,
     )
-    if not leveled:
-        # A model's latency limit admits only the lower levels.
-        tight = np.flatnonzero(problem.most[model, device] < top)
-        if tight.size:
-            limits = problem.most[model[tight], device[tight]]
-            numbers = np.repeat(np.arange(tight.size), limits)
-            levels = np.concatenate([np.arange(1, n + 1) for n in limits])
-            rows.add(
-                np.concatenate([np.arange(tight.size), numbers]),
-                np.concatenate([tight, level_column(device[tight][numbers], levels)]),
-                np.concatenate([np.ones(tight.size), -np.ones(len(numbers))]),
-                np.full(tight.size, -np.inf),
-                np.zeros(tight.size),
-            )
-    finite = np.isfinite(problem.capacity)
-    if finite.any():
-        rows.add(
-            device,
-            x,
-            problem.memory[model, device],
-            np.full(fleet, -np.inf),
-            np.where(finite, problem.capacity, np.inf),
+    _limits(problem, programme)
+    # A model's latency limit admits only the lower levels of a device.
+    tight = np.flatnonzero(problem.most[model, device] < top)
+    if tight.size:
+        limits = problem.most[model[tight], device[tight]]
+        row = np.repeat(np.arange(tight.size), limits)
+        numbers = np.concatenate([np.arange(1, n + 1) for n in limits])
+        programme.require(
+            np.concatenate([np.arange(tight.size), row]),
+            np.concatenate([tight, programme.level(device[tight][row], numbers)]),
+            np.concatenate([np.ones(tight.size), -np.ones(len(row))]),
+            np.full(tight.size, -np.inf),
+            np.zeros(tight.size),
+        )
+    return programme
+
+
+def _by_level(problem: Problem, top: int) -> _Programme:
+    """Return the programme for an alpha that varies: a pair for each level it may have."""
+    model, device = np.nonzero(problem.allowed)
+    repeat = np.minimum(problem.most[model, device], top)
+    model, device = np.repeat(model, repeat), np.repeat(device, repeat)
+    number = np.concatenate([np.arange(1, n + 1) for n in repeat] or [np.zeros(0, dtype=np.int64)])
+    programme = _Programme(
+        model,
+        device,
+        problem.a[model, device] * problem.alpha[device, number],
+        len(problem.devices),
+        top,
+        problem.beta[:, : top + 1].ravel(),
+        level_is_whole=True,
+    )
+    columns, on, numbers = programme.levels()
+    zeros = np.zeros(programme.fleet * (top + 1))
+    programme.require(
+        np.concatenate([device * (top + 1) + number, on * (top + 1) + numbers]),
+        np.concatenate([programme.x, columns]),
+        np.concatenate([np.ones(programme.pairs), -numbers.astype(np.float64)]),
+        zeros,
+        zeros,
+    )
+    _limits(problem, programme)
+    return programme
+
+
+def _limits(problem: Problem, programme: _Programme) -> None:
+    """Require one level of each device, and its limits on memory and power."""
+    columns, on, number = programme.levels()
+    ones = np.ones(programme.fleet)
+    below = np.full(programme.fleet, -np.inf)
+    pair = (programme.model, programme.device)
+    programme.require(on, columns, np.ones(len(columns)), ones, ones)
+    if np.isfinite(problem.capacity).any():
+        programme.require(
+            programme.device, programme.x, problem.memory[pair], below, problem.capacity
         )
     if math.isfinite(problem.power_limit):
-        rows.add(
-            np.concatenate([device, d_all]),
-            np.concatenate([x, every]),
-            np.concatenate([problem.power[model, device], -problem.power_room[d_all, n_all]]),
-            np.full(fleet, -np.inf),
-            np.zeros(fleet),
+        programme.require(
+            np.concatenate([programme.device, on]),
+            np.concatenate([programme.x, columns]),
+            np.concatenate([problem.power[pair], -problem.power_room[on, number]]),
+            below,
+            np.zeros(programme.fleet),
         )
 
-    row, column, value = (np.concatenate(parts) for parts in zip(*rows.entries, strict=True))
-    matrix = coo_array((value, (row, column)), shape=(rows.count, columns)).tocsr()
-    whole = np.ones(columns)
-    # Where beta is concave, fractional levels gain nothing once the models are whole.
-    if not leveled and (np.diff(beta[:, : top + 1], 2, axis=1) <= 1e-12).all():
-        whole[pairs:] = 0
+
+def _number_placed(programme: _Programme, count: int, place: int | None) -> None:
+    """Require each model at most once, and exactly `place` in all (any number if None)."""
+    ones, each = np.ones(programme.pairs), np.ones(count)
+    everyone = place == count
+    programme.require(
+        programme.model, programme.x, ones, each if everyone else np.zeros(count), each
+    )
+    if place is not None and not everyone:
+        exactly = np.array([float(place)])
+        programme.require(np.zeros_like(programme.x), programme.x, ones, exactly, exactly)
+
+
+def _run(problem: Problem, programme: _Programme, time_limit_s: float) -> Solved:
+    if programme.pairs == 0:
+        return Solved(None, 0.0, proven=True)
+    if programme.columns > _COLUMNS_PER_S * time_limit_s:
+        return Solved(None, math.inf, proven=False)
+    row, column, value = (np.concatenate(part) for part in zip(*programme.entries, strict=True))
+    matrix = coo_array((value, (row, column)), shape=(programme.rows, programme.columns)).tocsr()
+    whole = np.ones(programme.columns)
+    whole[programme.pairs :] = programme.level_is_whole
     found = milp(
-        -np.concatenate([worth, beta[:, : top + 1].ravel()]),
+        -np.concatenate([programme.worth, programme.level_worth]),
         integrality=whole,
         bounds=Bounds(0, 1),
-        constraints=LinearConstraint(matrix, np.concatenate(rows.low), np.concatenate(rows.high)),
+        constraints=LinearConstraint(
+            matrix, np.concatenate(programme.low), np.concatenate(programme.high)
+        ),
         options={"time_limit": time_limit_s, "mip_rel_gap": _GAP},
     )
     bound = found.get("mip_dual_bound")
+    worth_bound = math.inf if bound is None else -float(bound)
     if found.x is None:
         infeasible = found.status == 2
-        limit = -math.inf if infeasible else math.inf if bound is None else -bound
-        return Solved(None, limit, proven=infeasible)
-    where = np.full(count, NOWHERE, dtype=np.int64)
-    taken = found.x[:pairs] > 0.5
-    where[model[taken]] = device[taken]
-    return Solved(where, math.inf if bound is None else -float(bound), proven=found.status == 0)
+        return Solved(None, -math.inf if infeasible else worth_bound, proven=infeasible)
+    where = np.full(len(problem.items), NOWHERE, dtype=np.int64)
+    taken = found.x[: programme.pairs] > 0.5
+    where[programme.model[taken]] = programme.device[taken]
+    return Solved(where, worth_bound, proven=found.status == 0)
 
 
-def _levels(problem: Problem, best_known: float | None) -> int:
+def _top_level(problem: Problem, best_known: float | None) -> int:
     """Return the largest number of models that a device can have in a better placement."""
     count = len(problem.items)
-    top = int(problem.most.max(initial=1))
+    top = min(count, int(problem.most.max(initial=1)))
     if best_known is None or problem.goal != "latency":
-        return min(count, top)
+        return top
     # Every model costs its slow-down, which is at least 1 wherever it runs.
     counts = np.arange(count + 1)
     least = (counts * problem.alpha).min(axis=0) + (count - counts)

@@ -125,20 +125,23 @@ class Problem:
         chosen = list(models)
         if not chosen:
             return 0.0
-        if not self.allowed[chosen, device].all():
-            return -math.inf
-        if self.memory[chosen, device].sum() > self.capacity[device]:
-            return -math.inf
         speeds = np.array([speed.value for speed in self.group_speeds(device, chosen)])
-        if (self.latency[chosen, device] > self.latency_limit[chosen] * speeds * _ROUNDING).any():
-            return -math.inf
-        if (self.power[chosen, device] * speeds).sum() > self.power_limit * _ROUNDING:
+        if not self._group_fits(device, chosen, speeds):
             return -math.inf
         a = self.a[chosen, device]
         if self.goal == "latency":
             return float((a / speeds).sum())
         weight = 1.0 if self.goal == "throughput" else TIE
         return float(a.sum() + weight * np.log(speeds).sum())
+
+    def _group_fits(self, device: int, chosen: list[int], speeds: Floats) -> bool:
+        latency = self.latency[chosen, device]
+        return bool(
+            self.allowed[chosen, device].all()
+            and self.memory[chosen, device].sum() <= self.capacity[device]
+            and (latency <= self.latency_limit[chosen] * speeds * _ROUNDING).all()
+            and (self.power[chosen, device] * speeds).sum() <= self.power_limit * _ROUNDING
+        )
 
     def worth(self, where: Ints) -> float:
         """Return what a placement is worth: the sum over devices. `where` may hold `NOWHERE`."""
@@ -165,6 +168,11 @@ class Problem:
 
 _MEMORY_UNIT: Final = 1_024.0
 _ROUNDING: Final = 1 + 1e-12
+
+
+def summed(group: Ints, values: Floats, groups: int) -> Floats:
+    """Return the sum of `values` for each of `groups` groups."""
+    return np.bincount(group, values, minlength=groups).astype(np.float64)
 
 
 def build(
@@ -198,11 +206,11 @@ def build(
         allowed[pair] = False
     a[~allowed] = 0.0
 
-    counts = np.arange(count + 1)
+    counts = np.arange(count + 1, dtype=np.float64)
     shares = np.ones((fleet, count + 1)) if speed is None else speed
     logs = counts * np.log(shares)
     alpha = 1 / shares if request.goal == "latency" else np.ones_like(shares)
-    beta = {"throughput": logs, "latency": np.zeros_like(logs)}.get(request.goal, TIE * logs)
+    weight = {"throughput": 1.0, "latency": 0.0}.get(request.goal, TIE)
     return Problem(
         goal=request.goal,
         items=items,
@@ -210,7 +218,7 @@ def build(
         contention=contention,
         a=a,
         alpha=alpha,
-        beta=beta,
+        beta=weight * logs,
         allowed=allowed,
         memory=memory,
         capacity=capacity,
@@ -345,9 +353,10 @@ def _worths(goal: Goal, items: Sequence[WorkItem], table: _Table, blocked: _Bloc
         return logs
     if goal == "latency":
         return -1 / np.nan_to_num(relative, nan=1.0)
-    if goal == "memory":
-        return np.nan_to_num(-own) / _MEMORY_UNIT + TIE * logs
-    return np.nan_to_num(np.log(_relative(own))) + TIE * logs
+    worth: Floats = np.nan_to_num(
+        -own / _MEMORY_UNIT if goal == "memory" else np.log(_relative(own))
+    )
+    return worth + TIE * logs
 
 
 def _relative(rates: Floats) -> Floats:
@@ -373,7 +382,8 @@ def _rates(row: Sequence[Estimates], first: str) -> Floats:
             [_value(one) if one is not None and one.unit == unit else math.nan for one in found]
         )
         if not np.isnan(values).all():
-            return 1 / values if metric == "latency_ms" else values
+            rates: Floats = 1 / values if metric == "latency_ms" else values
+            return rates
     return np.full(len(row), math.nan)
 
 

@@ -7,12 +7,12 @@ bounded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
-from strategies.placing.problem import NOWHERE, Bools, Floats, Ints, Problem
+from strategies.placing.problem import NOWHERE, Bools, Floats, Ints, Problem, summed
 
 _STEPS: Final = 300
 """Changes at most, in one descent."""
@@ -37,11 +37,11 @@ class _State:
         problem, fleet = self.problem, len(self.problem.devices)
         self.placed = np.flatnonzero(self.where != NOWHERE)
         on = self.where[self.placed]
-        self.count = np.bincount(on, minlength=fleet)
+        self.count = np.bincount(on, minlength=fleet).astype(np.int64)
         own = (self.placed, on)
-        self.sum = np.bincount(on, problem.a[own], minlength=fleet)
-        self.memory = np.bincount(on, problem.memory[own], minlength=fleet)
-        self.power = np.bincount(on, problem.power[own], minlength=fleet)
+        self.sum = summed(on, problem.a[own], fleet)
+        self.memory = summed(on, problem.memory[own], fleet)
+        self.power = summed(on, problem.power[own], fleet)
         self.most = np.full(fleet, len(problem.items))
         np.minimum.at(self.most, on, problem.most[own])
         self.worth = self._at(self.count, self.sum)
@@ -53,17 +53,27 @@ class _State:
 
     def insertions(self) -> Floats:
         """Return what each model would add on each device; minus infinity where it can't go."""
+        return self._insertions(slice(None))
+
+    def insertion(self, model: int) -> Floats:
+        """Return what one model would add on each device."""
+        row: Floats = self._insertions(slice(model, model + 1))[0]
+        return row
+
+    def _insertions(self, rows: slice) -> Floats:
         problem = self.problem
         more = np.minimum(self.count + 1, len(problem.items))
         device = np.arange(len(problem.devices))
-        worth = problem.alpha[device, more] * (self.sum + problem.a) + problem.beta[device, more]
-        fits: Bools = (
-            problem.allowed
-            & (self.memory + problem.memory <= problem.capacity)
-            & (more <= np.minimum(self.most, problem.most))
-            & (self.power + problem.power <= problem.power_room[device, more])
+        worth = (
+            problem.alpha[device, more] * (self.sum + problem.a[rows]) + problem.beta[device, more]
         )
-        fits[self.placed, self.where[self.placed]] = False
+        fits: Bools = (
+            problem.allowed[rows]
+            & (self.memory + problem.memory[rows] <= problem.capacity)
+            & (more <= np.minimum(self.most, problem.most[rows]))
+            & (self.power + problem.power[rows] <= problem.power_room[device, more])
+            & (self.where[rows, None] != device)
+        )
         return np.where(fits, worth - self.worth, -np.inf)
 
     def removals(self) -> Floats:
@@ -98,19 +108,25 @@ class _State:
         return np.where(fits & fits.T, gain + gain.T, -np.inf)
 
 
-def search(problem: Problem, starts: Iterable[Ints]) -> Ints:
-    """Return the best placement reached from `starts` and from nothing. Always within all limits.
+def search(
+    problem: Problem, starts: Sequence[Ints], worth_enough: float, best: Ints | None = None
+) -> Ints:
+    """Return the best placement reached from `starts`, or `best`. Within all limits.
 
-    Better is: more models placed, then worth more.
+    Better is: more models placed, then worth more. A start that keeps the limits and is worth
+    `worth_enough` is returned as it is.
     """
-    empty = np.full(len(problem.items), NOWHERE, dtype=np.int64)
     if problem.speed is None:
-        return _by_group(problem)
-    best = _descend(problem, empty)
+        return _by_group(problem) if best is None else best
     for start in starts:
-        found = _descend(problem, _kept(problem, start))
-        if _better(problem, found, best):
+        kept = _kept(problem, start)
+        whole = bool((start != NOWHERE).any() and (kept == start).all())
+        if whole and problem.worth(kept) >= worth_enough:
+            return kept
+        found = _descend(problem, kept)
+        if best is None or _better(problem, found, best):
             best = found
+    assert best is not None, "at least one start"
     return best
 
 
@@ -136,10 +152,9 @@ def _descend(problem: Problem, start: Ints) -> Ints:
     state = _State(problem, start)
     _insert_all(state)
     for _ in range(_STEPS):
-        if not (_relocate(state) or _swap(state)):
-            # Where all is as good as moves make it, room may have come up for who was left out.
-            if not (_insert_all(state) or _make_room(state)):
-                break
+        # Where all is as good as moves make it, room may have come up for who was left out.
+        if not any(step(state) for step in (_relocate, _swap, _insert_all, _make_room)):
+            break
     return state.where
 
 
@@ -152,7 +167,7 @@ def _insert_all(state: _State) -> bool:
     size = np.where(problem.allowed, problem.memory, np.inf).min(axis=1)
     waiting.sort(key=lambda i: (choices[i], -size[i], i))
     for i in waiting:
-        gains = state.insertions()[i]
+        gains = state.insertion(i)
         device = int(np.argmax(gains))
         if np.isfinite(gains[device]):
             state.where[i] = device
@@ -209,50 +224,62 @@ def _make_room(state: _State) -> bool:
 
 def _by_group(problem: Problem) -> Ints:
     """Search under a contention that must be asked for each group: greedy, then single moves."""
-    count, fleet = problem.shape
-    where = np.full(count, NOWHERE, dtype=np.int64)
-    groups: list[list[int]] = [[] for _ in range(fleet)]
-    priced: dict[tuple[int, tuple[int, ...]], float] = {}
-
-    def worth(device: int, models: list[int]) -> float:
-        key = (device, tuple(sorted(models)))
-        if key not in priced:
-            priced[key] = problem.group_worth(*key)
-        return priced[key]
-
-    def best_device(i: int) -> tuple[float, int]:
-        gains = [
-            (worth(d, [*groups[d], i]) - worth(d, groups[d]), -d)
-            for d in range(fleet)
-            if problem.allowed[i, d]
-        ]
-        gain, minus = max(gains, default=(-np.inf, 1))
-        return gain, -minus
-
-    def put(i: int) -> bool:
-        gain, device = best_device(i)
-        if not np.isfinite(gain):
-            return False
-        groups[device].append(i)
-        where[i] = device
-        return True
-
+    groups = _Groups(problem)
+    count = len(problem.items)
     size = np.where(problem.allowed, problem.memory, np.inf).min(axis=1)
     for i in sorted(range(count), key=lambda i: (problem.allowed[i].sum(), -size[i], i)):
-        put(i)
+        groups.put(i)
     moved = True
-    while moved and len(priced) < _GROUPS:
-        moved = False
-        for i in range(count):
-            here = int(where[i])
-            if here == NOWHERE:
-                moved |= put(i)
-                continue
-            before = worth(here, groups[here])
-            groups[here].remove(i)
-            left = worth(here, groups[here])
-            gain, device = best_device(i)
-            if device != here and gain > before - left + _WORTH_IT:
-                where[i], here, moved = device, device, True
-            groups[here].append(i)
-    return where
+    while moved and len(groups.priced) < _GROUPS:
+        moved = sum(groups.move(i) for i in range(count)) > 0
+    return groups.where
+
+
+class _Groups:
+    """A placement under a contention that must be asked for each group of models."""
+
+    def __init__(self, problem: Problem) -> None:
+        count, fleet = problem.shape
+        self.problem = problem
+        self.where: Ints = np.full(count, NOWHERE, dtype=np.int64)
+        self.on: list[list[int]] = [[] for _ in range(fleet)]
+        self.priced: dict[tuple[int, tuple[int, ...]], float] = {}
+
+    def worth(self, device: int, models: list[int]) -> float:
+        """Return what a device is worth with `models`; asked once for each group."""
+        key = (device, tuple(sorted(models)))
+        found = self.priced.get(key)
+        if found is None:
+            found = self.priced[key] = self.problem.group_worth(*key)
+        return found
+
+    def best_device(self, i: int) -> tuple[float, int]:
+        """Return the most that a model can add, and where; of equal devices the first."""
+        best = (-np.inf, NOWHERE)
+        for d in np.flatnonzero(self.problem.allowed[i]).tolist():
+            gain = self.worth(d, [*self.on[d], i]) - self.worth(d, self.on[d])
+            if gain > best[0]:
+                best = (gain, d)
+        return best
+
+    def put(self, i: int) -> bool:
+        """Place a model that is nowhere. Return whether there was room."""
+        _, device = self.best_device(i)
+        if device == NOWHERE:
+            return False
+        self.on[device].append(i)
+        self.where[i] = device
+        return True
+
+    def move(self, i: int) -> bool:
+        """Move a model to where it adds the most. Return whether anything changed."""
+        here = int(self.where[i])
+        if here == NOWHERE:
+            return self.put(i)
+        before = self.worth(here, self.on[here])
+        self.on[here].remove(i)
+        gain, device = self.best_device(i)
+        better = gain > before - self.worth(here, self.on[here]) + _WORTH_IT
+        self.where[i] = device if better else here
+        self.on[int(self.where[i])].append(i)
+        return better
