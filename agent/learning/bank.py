@@ -1,0 +1,220 @@
+"""All metrics together: what was measured goes in, predictions with intervals come out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from agent.learning.catalogue import Sheet, catalogue
+from agent.learning.cell import Cell
+from agent.learning.descriptors import Descriptors, HardwareDescriptors, ModelDescriptors
+from agent.learning.digest import digest
+from agent.learning.features import Frame, Names, frame_of
+from agent.learning.learner import Domain, Learner
+
+METRICS = ("throughput_per_s", "latency_ms", "memory_mb", "power_w")
+
+_LARGEST = 1e15
+_SMALLEST = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class BankConfig:
+    """How much is remembered, and what is known beforehand.
+
+    Attributes:
+        sheets: a user's own data sheets; they replace shipped ones of the same name.
+        setups: set-ups that each metric remembers.
+        names: models, and hardware, whose descriptions are remembered.
+    """
+
+    sheets: tuple[Sheet, ...] = ()
+    setups: int = 1024
+    names: int = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One measured cell.
+
+    Attributes:
+        metrics: metric to the measured value; what is not positive and finite is passed over.
+        units: metric to its unit or kind, casefolded; may lack.
+        outcome: "ok", "out_of_memory" or "failed"; only what went well is learnt as a value.
+    """
+
+    cell: Cell
+    metrics: Mapping[str, float]
+    units: Mapping[str, str] = field(default_factory=dict)
+    outcome: str = "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """How many measurements of the metric, in its unit, a prediction rests on."""
+
+    cell: int
+    model: int
+    hardware: int
+    setup: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What is expected of one metric of one cell.
+
+    Attributes:
+        low: lower end of the nominal 90 % interval.
+        high: upper end of it.
+        confidence: the calibrated chance that the measurement is within 20 % of `value`.
+        unit: unit or kind of the value; None where none was ever named.
+    """
+
+    value: float
+    low: float
+    high: float
+    confidence: float
+    unit: str | None
+    basis: Basis
+
+
+class Bank:
+    """Learns every metric of every cell; one owner, no I/O, no chance, no clock.
+
+    Two banks that learnt the same observations in the same order are equal: same `digest`,
+    same predictions. It can be pickled.
+    """
+
+    def __init__(self, config: BankConfig | None = None) -> None:
+        self.config = config or BankConfig()
+        self.observed_count = 0
+        self._descriptors = Descriptors(self.config.names)
+        self._learners = {metric: Learner(metric, self.config.setups) for metric in METRICS}
+        self._units: dict[str, list[str]] = {metric: [] for metric in METRICS}
+
+    def learn(self, observation: Observation) -> None:
+        """Learn from one observation, in constant time."""
+        self.observed_count += 1
+        cell = self._descriptors.learn(observation.cell)
+        if observation.outcome != "ok":
+            return
+        values = {
+            metric: value
+            for metric, value in observation.metrics.items()
+            if metric in self._learners and _SMALLEST < value < _LARGEST
+        }
+        if not values:
+            return
+        frame = self._frame([cell])
+        for metric, value in values.items():
+            unit = observation.units.get(metric, "")
+            if unit not in self._units[metric]:
+                self._units[metric].append(unit)
+            domain = (unit, frame.names[0].task)
+            self._learners[metric].learn(frame, 0, domain, math.log(value))
+
+    def predict(
+        self,
+        cells: Sequence[Cell],
+        metrics: Sequence[str] = METRICS,
+        units: Mapping[str, str] | None = None,
+    ) -> list[dict[str, Predicted]]:
+        """Predict metrics of cells in one vectorised pass.
+
+        Args:
+            cells: what to predict; what they leave out is filled in where the name is known.
+            metrics: which metrics; one with nothing to stand on is absent from the result.
+            units: metric to the unit or kind to predict in; where it does not say, the one with
+                the best support for the cell's model, hardware and task is taken.
+        """
+        results: list[dict[str, Predicted]] = [{} for _ in cells]
+        if not cells:
+            return results
+        frame = self._frame([self._descriptors.fill(cell) for cell in cells])
+        for metric in metrics:
+            learner = self._learners[metric]
+            if learner.total:
+                self._predict(metric, learner, frame, (units or {}).get(metric), results)
+        return results
+
+    def known_hardware(self) -> list[str]:
+        """Return the names of all hardware that was met."""
+        return self._descriptors.hardware
+
+    def known_models(self) -> list[str]:
+        """Return the names of all models that were met."""
+        return self._descriptors.models
+
+    def describe_model(self, name: str) -> ModelDescriptors | None:
+        """Return what was last said about a model; None when it was never met."""
+        return self._descriptors.model(name)
+
+    def describe_hardware(self, name: str) -> HardwareDescriptors | None:
+        """Return what was last said about hardware; None when it was never met."""
+        return self._descriptors.of_hardware(name)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the learned state; equal if and only if the state is."""
+        return digest(self)
+
+    def _frame(self, cells: Sequence[Cell]) -> Frame:
+        return frame_of(cells, catalogue(self.config.sheets))
+
+    def _predict(
+        self,
+        metric: str,
+        learner: Learner,
+        frame: Frame,
+        unit: str | None,
+        results: list[dict[str, Predicted]],
+    ) -> None:
+        domains: list[Domain] = []
+        rows: list[int] = []
+        for row, names in enumerate(frame.names):
+            domain = self._domain(metric, learner, names, unit)
+            if domain is not None:
+                domains.append(domain)
+                rows.append(row)
+        if not rows:
+            return
+        guesses = learner.predict(frame.take(rows), domains)
+        value = np.exp(guesses.centre)
+        low = np.exp(guesses.centre - guesses.half_width)
+        high = np.exp(guesses.centre + guesses.half_width)
+        for row, domain, one, under, over, confidence, basis in zip(
+            rows,
+            domains,
+            value.tolist(),
+            low.tolist(),
+            high.tolist(),
+            guesses.confidence.tolist(),
+            guesses.basis.tolist(),
+            strict=True,
+        ):
+            results[row][metric] = Predicted(
+                one, under, over, confidence, domain[0] or None, Basis(*basis)
+            )
+
+    def _domain(
+        self, metric: str, learner: Learner, names: Names, unit: str | None
+    ) -> Domain | None:
+        """Return the domain to predict a cell in: of the unit asked for, or of the best known."""
+        known = self._units[metric]
+        if unit is not None:
+            if unit not in known:
+                return None
+        elif len(known) == 1:
+            unit = known[0]
+        else:
+            unit = max(known, key=lambda one: _strength(learner.support(one, names)))
+        domain = (unit, names.task)
+        return domain if learner.knows(domain) else learner.nearest(domain)
+
+
+def _strength(support: tuple[int, int, int, int]) -> tuple[bool, bool, bool, int]:
+    model, hardware, task, total = support
+    return model > 0 and hardware > 0, model > 0 or hardware > 0, task > 0, total

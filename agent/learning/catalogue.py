@@ -1,0 +1,120 @@
+"""What data sheets say about hardware: peak rates, bandwidth, memory, power.
+
+Data-sheet figures are upper bounds that nobody measures. They give a first guess for hardware
+that was never seen; the learners correct them as soon as it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+_MIG_SLICES = 7
+"""Compute slices of an NVIDIA GPU that can be partitioned (Multi-Instance GPU user guide)."""
+
+_MIG = re.compile(r"(?<!\d)([1-7])g[.-](\d+)gb(?!\w)")
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One device by its data sheet; None where it does not say.
+
+    Rates are dense, without sparsity, for one device.
+    """
+
+    name: str
+    hardware_class: str | None = None
+    fp16_tflops: float | None = None
+    fp32_tflops: float | None = None
+    bandwidth_gb_per_s: float | None = None
+    memory_gb: float | None = None
+    tdp_w: float | None = None
+    aliases: tuple[str, ...] = ()
+
+
+class Catalogue:
+    """Finds the data sheet of hardware by the spelling of its name.
+
+    A sheet fits when the words of its name, or of an alias, stand side by side in the name that
+    is looked up (`a100-sxm-80gb` in `NVIDIA A100-SXM-80GB (CTS)`); the longest fit wins, and
+    among equals the sheet that was given last, so that a user's sheet replaces a shipped one.
+    """
+
+    def __init__(self, sheets: Iterable[Sheet]) -> None:
+        self._by_words: dict[tuple[str, ...], Sheet] = {}
+        for sheet in sheets:
+            for spelling in (sheet.name, *sheet.aliases):
+                words = _words(spelling)
+                if words:
+                    self._by_words[words] = sheet
+        self._longest = max(map(len, self._by_words), default=0)
+
+    def __len__(self) -> int:
+        return len({id(sheet) for sheet in self._by_words.values()})
+
+    def find(self, hardware: str) -> Sheet | None:
+        """Return the data sheet of hardware, scaled to a partition where the name says so."""
+        words = _words(hardware)
+        for length in range(min(self._longest, len(words)), 0, -1):
+            for start in range(len(words) - length + 1):
+                sheet = self._by_words.get(words[start : start + length])
+                if sheet is not None:
+                    return _partition(sheet, hardware)
+        return None
+
+
+def shipped() -> tuple[Sheet, ...]:
+    """Return the sheets that come with the package."""
+    text = resources.files("agent.learning").joinpath("hardware.csv").read_text("utf-8")
+    return tuple(_sheet(row) for row in csv.DictReader(text.splitlines()))
+
+
+@cache
+def catalogue(extra: tuple[Sheet, ...] = ()) -> Catalogue:
+    """Return the shipped catalogue with a user's own sheets, which win."""
+    return Catalogue((*shipped(), *extra))
+
+
+def _sheet(row: Mapping[str, str]) -> Sheet:
+    def number(column: str) -> float | None:
+        return float(row[column]) if row[column] else None
+
+    return Sheet(
+        name=row["name"],
+        hardware_class=row["hardware_class"] or None,
+        fp16_tflops=number("fp16_tflops"),
+        fp32_tflops=number("fp32_tflops"),
+        bandwidth_gb_per_s=number("bandwidth_gb_per_s"),
+        memory_gb=number("memory_gb"),
+        tdp_w=number("tdp_w"),
+        aliases=tuple(alias for alias in row["aliases"].split(";") if alias),
+    )
+
+
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"[a-z0-9]+", name.casefold()))
+
+
+def _partition(sheet: Sheet, hardware: str) -> Sheet:
+    found = _MIG.search(hardware.casefold())
+    if found is None or sheet.memory_gb is None:
+        return sheet
+    compute = int(found[1]) / _MIG_SLICES
+    memory_gb = float(found[2])
+
+    def share(value: float | None, part: float) -> float | None:
+        return None if value is None else value * part
+
+    return Sheet(
+        name=sheet.name,
+        hardware_class=sheet.hardware_class,
+        fp16_tflops=share(sheet.fp16_tflops, compute),
+        fp32_tflops=share(sheet.fp32_tflops, compute),
+        bandwidth_gb_per_s=share(sheet.bandwidth_gb_per_s, min(1.0, memory_gb / sheet.memory_gb)),
+        memory_gb=memory_gb,
+        tdp_w=share(sheet.tdp_w, compute),
+    )

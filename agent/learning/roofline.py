@@ -1,0 +1,59 @@
+"""The roofline: no item is faster than its operations or its bytes allow.
+
+Williams, Waterman and Patterson, "Roofline: an insightful visual performance model" (2009).
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+TRAINING_FACTOR = 3.0
+"""A training step does about three times the work of a forward pass (Kaplan et al. 2020)."""
+
+_BYTES = (
+    (re.compile(r"fp32|float32|tf32|\bf32"), 4.0),
+    (re.compile(r"bf16|fp16|float16|\bamp|half|\bf16|w16"), 2.0),
+    (re.compile(r"int4|uint4|\bq4|4bit|4-bit|awq|gptq|nf4|fp4|w4"), 0.5),
+    (re.compile(r"\bq[56]"), 0.75),
+    (re.compile(r"\bq[23]|2bit|3bit"), 0.35),
+    (re.compile(r"int8|fp8|float8|\bq8|8bit|8-bit|w8"), 1.0),
+)
+
+
+def bytes_per_weight(precision: str | None) -> float | None:
+    """Return how many bytes one weight takes at a precision; None where it does not say."""
+    if precision is None:
+        return None
+    word = precision.casefold()
+    for pattern, size in _BYTES:
+        if pattern.search(word):
+            return size
+    return None
+
+
+def log_times(
+    log_gmacs: Floats,
+    log_weight_bytes: Floats,
+    log_activation_bytes: Floats,
+    log_reads: Floats,
+    log_flops_per_s: Floats,
+    log_bytes_per_s: Floats,
+) -> tuple[Floats, Floats]:
+    """Return the natural logs of compute and of memory seconds for one item.
+
+    Args:
+        log_gmacs: of the multiply-accumulates of one item, in billions.
+        log_weight_bytes: of the bytes of all weights.
+        log_activation_bytes: of the activation bytes that one item moves.
+        log_reads: of how often one item's share of the batch reads the weights.
+        log_flops_per_s: of the peak rate of all devices together.
+        log_bytes_per_s: of the bandwidth of all devices together.
+    """
+    compute = np.log(2e9) + log_gmacs - log_flops_per_s
+    moved = np.logaddexp(log_weight_bytes + log_reads, log_activation_bytes)
+    return compute, moved - log_bytes_per_s

@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import math
+import pickle
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.learning.bank import METRICS, Bank, BankConfig, Observation, Predicted
+from agent.learning.catalogue import Sheet
+from agent.learning.cell import Cell
+
+RATE = "throughput_per_s"
+CELL = Cell(
+    "resnet50",
+    "nvidia-t4",
+    architecture="resnet",
+    gmacs=4.1,
+    parameters_m=25.6,
+    task="inference",
+    batch_size=8.0,
+)
+
+
+def observed(value: float, cell: Cell = CELL, unit: str | None = "images/s") -> Observation:
+    return Observation(cell, {RATE: value}, {RATE: unit} if unit else {})
+
+
+def taught(observations: Sequence[Observation]) -> Bank:
+    bank = Bank()
+    for one in observations:
+        bank.learn(one)
+    return bank
+
+
+def sensible(one: Predicted) -> bool:
+    return (
+        all(map(math.isfinite, (one.value, one.low, one.high)))
+        and 0 < one.low <= one.value <= one.high
+        and 0 <= one.confidence <= 1
+    )
+
+
+@pytest.fixture(scope="module")
+def bank(world: list[Observation]) -> Bank:
+    return taught(world[:1200])
+
+
+def test_an_empty_bank_answers_with_nothing() -> None:
+    bank = Bank()
+
+    assert bank.predict([CELL]) == [{}]
+    assert bank.predict([]) == []
+    assert (bank.known_models(), bank.known_hardware(), bank.observed_count) == ([], [], 0)
+
+
+def test_one_event_is_an_answer_with_a_wide_interval() -> None:
+    (answer,) = taught([observed(100.0)]).predict([CELL])
+
+    assert set(answer) == {RATE}
+    assert answer[RATE].value == pytest.approx(100.0, rel=0.1)
+    assert answer[RATE].high / answer[RATE].low > 1.2
+    assert answer[RATE].unit == "images/s"
+    assert answer[RATE].basis.cell == answer[RATE].basis.total == 1
+
+
+def test_it_learns_the_world(bank: Bank, world: list[Observation]) -> None:
+    rest = world[1200:]
+    answers = bank.predict([one.cell for one in rest])
+
+    for metric in (RATE, "latency_ms"):
+        errors = [
+            abs(a[metric].value / o.metrics[metric] - 1) for a, o in zip(answers, rest, strict=True)
+        ]
+        held = [
+            a[metric].low <= o.metrics[metric] <= a[metric].high
+            for a, o in zip(answers, rest, strict=True)
+        ]
+        assert median(errors) < 0.1
+        assert 0.8 < sum(held) / len(held) <= 1.0
+
+
+def test_a_candidate_with_only_a_name_predicts_as_a_full_one(
+    bank: Bank, world: list[Observation]
+) -> None:
+    full = world[0].cell
+    bare = replace(
+        full,
+        architecture=None,
+        parameters_m=None,
+        gmacs=None,
+        activations_m=None,
+        hardware_class=None,
+    )
+
+    assert bank.predict([bare]) == bank.predict([full])
+
+
+def test_one_pass_over_many_equals_many_over_one(bank: Bank, world: list[Observation]) -> None:
+    cells = [one.cell for one in world[1200:1220]]
+
+    for one, other in zip(
+        bank.predict(cells), [bank.predict([cell])[0] for cell in cells], strict=True
+    ):
+        assert set(one) == set(other)
+        for metric in one:
+            assert one[metric].value == pytest.approx(other[metric].value, rel=1e-9)
+            assert one[metric].high == pytest.approx(other[metric].high, rel=1e-9)
+
+
+def test_intervals_widen_and_confidence_falls_with_distance(bank: Bank) -> None:
+    known = Cell("net1", "nvidia-t4", task="inference", precision="fp16", runtime="runtime-1")
+    known = replace(known, batch_size=16.0)
+    cells = [
+        known,
+        replace(known, model="strange"),
+        replace(known, model="strange", hardware="unheard of"),
+    ]
+
+    near, far, farthest = (answer[RATE] for answer in bank.predict(cells))
+
+    assert near.high / near.low < far.high / far.low < farthest.high / farthest.low
+    assert near.confidence > far.confidence > farthest.confidence
+    assert farthest.confidence <= 0.25
+
+
+def test_hardware_names_are_opaque() -> None:
+    """Two names with one prefix share nothing but what their features share."""
+    bank = taught([observed(10.0, replace(CELL, hardware="zz_a")) for _ in range(50)])
+
+    answers = bank.predict([replace(CELL, hardware=name) for name in ("zz_b", "completely else")])
+
+    assert answers[0] == answers[1]
+
+
+def test_equal_sizes_of_other_architecture_are_told_apart_once_measured() -> None:
+    other = replace(CELL, model="vit", architecture="vit")
+    bank = taught([observed(100.0), observed(20.0, other)] * 10)
+
+    mine, theirs = (answer[RATE].value for answer in bank.predict([CELL, other]))
+
+    assert mine == pytest.approx(100, rel=0.2)
+    assert theirs == pytest.approx(20, rel=0.2)
+
+
+def test_units_are_never_mixed() -> None:
+    bank = taught(
+        [observed(100.0, unit="images/s"), observed(90_000.0, unit="tokens/s")] * 20
+        + [observed(100.0, unit="images/s")]
+    )
+
+    for unit, value in (("images/s", 100.0), ("tokens/s", 90_000.0)):
+        (answer,) = bank.predict([CELL], [RATE], {RATE: unit})
+        assert answer[RATE].value == pytest.approx(value, rel=0.1)
+        assert answer[RATE].unit == unit
+    assert bank.predict([CELL], [RATE], {RATE: "furlongs"}) == [{}]
+
+
+def test_the_unit_with_the_best_support_is_taken_and_named() -> None:
+    llm = Cell("llama", "nvidia-h100", task="inference")
+    bank = taught([observed(100.0)] * 30 + [observed(5000.0, llm, "tokens/s")] * 3)
+
+    answers = bank.predict([CELL, llm])
+
+    assert [answer[RATE].unit for answer in answers] == ["images/s", "tokens/s"]
+
+
+def test_a_metric_never_measured_is_absent() -> None:
+    assert set(taught([observed(1.0)]).predict([CELL], METRICS)[0]) == {RATE}
+
+
+def test_runs_that_failed_teach_no_value() -> None:
+    bank = taught([replace(observed(100.0), outcome="out_of_memory")])
+
+    assert bank.predict([CELL]) == [{}]
+    assert bank.observed_count == 1
+    assert bank.known_models() == ["resnet50"]
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf, 1e300])
+def test_values_that_no_metric_can_have_are_passed_over(value: float) -> None:
+    bank = taught([observed(100.0)])
+    before = bank.predict([CELL])
+
+    bank.learn(observed(value))
+
+    assert bank.predict([CELL]) == before
+
+
+def test_ten_thousand_identical_events_stay_sensible() -> None:
+    bank = taught([observed(42.0)] * 10_000)
+
+    (answer,) = bank.predict([CELL])
+    assert sensible(answer[RATE])
+    assert answer[RATE].value == pytest.approx(42.0, rel=0.01)
+    assert answer[RATE].confidence > 0.9
+
+
+def test_contradictions_widen_the_interval() -> None:
+    calm = taught([observed(100.0)] * 60).predict([CELL])[0][RATE]
+    torn = taught([observed(60.0), observed(160.0)] * 30).predict([CELL])[0][RATE]
+
+    assert torn.high / torn.low > 2 * calm.high / calm.low
+    assert torn.confidence < calm.confidence
+
+
+def test_an_outlier_moves_little(world: list[Observation]) -> None:
+    bank = taught(world[:400])
+    cell = world[0].cell
+    before = bank.predict([cell])[0][RATE].value
+
+    bank.learn(Observation(cell, {RATE: 1e12}, world[0].units))
+
+    assert bank.predict([cell])[0][RATE].value == pytest.approx(before, rel=1.0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(1e-10, 1e14),
+            st.none() | st.floats(allow_nan=True),
+            st.sampled_from(["a", "b", ""]),
+            st.sampled_from(["images/s", "tokens/s", None]),
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_answers_are_always_sensible(
+    rows: list[tuple[float, float | None, str, str | None]],
+) -> None:
+    cells = [replace(CELL, gmacs=size, model=name, batch_size=size) for _, size, name, _ in rows]
+    bank = taught(
+        [observed(value, cell, unit) for (value, _, _, unit), cell in zip(rows, cells, strict=True)]
+    )
+
+    for answer in bank.predict([*cells, Cell("new", "new")]):
+        assert all(map(sensible, answer.values()))
+
+
+def test_same_observations_give_equal_banks(world: list[Observation]) -> None:
+    one, other = taught(world[:200]), taught(world[:200])
+    assert one.digest() == other.digest()
+
+    other.learn(world[201])
+    assert one.digest() != other.digest()
+
+
+def test_a_pickled_bank_is_equal_and_stays_so(world: list[Observation]) -> None:
+    bank = taught(world[:300])
+    copy = pickle.loads(pickle.dumps(bank))
+    assert copy.digest() == bank.digest()
+
+    for one in world[300:400]:
+        bank.learn(one)
+        copy.learn(one)
+    cells = [one.cell for one in world[400:420]]
+    assert copy.digest() == bank.digest()
+    assert copy.predict(cells) == bank.predict(cells)
+
+
+def test_predicting_changes_nothing(world: list[Observation]) -> None:
+    bank = taught(world[:200])
+    before = bank.digest()
+
+    bank.predict([one.cell for one in world])
+
+    assert bank.digest() == before
+
+
+def test_a_users_data_sheet_counts() -> None:
+    slow = Sheet("toy", hardware_class="gpu", fp16_tflops=1.0, fp32_tflops=0.5)
+    fast = replace(slow, fp16_tflops=500.0, fp32_tflops=250.0)
+    values = []
+    for sheet in (slow, fast):
+        bank = Bank(BankConfig(sheets=(replace(sheet, bandwidth_gb_per_s=sheet.fp16_tflops),)))
+        bank.learn(observed(100.0))
+        values.append(bank.predict([replace(CELL, hardware="toy")])[0][RATE].value)
+
+    assert values[1] > 10 * values[0]
+
+
+def test_names_that_were_met_are_known(bank: Bank, world: list[Observation]) -> None:
+    assert "nvidia-t4" in bank.known_hardware()
+    assert "net1" in bank.known_models()
+    described = bank.describe_model(world[0].cell.model)
+    assert described is not None
+    assert described.gmacs == world[0].cell.gmacs
+    assert bank.describe_model("strange") is None
+    assert bank.describe_hardware("nvidia-t4") is not None
+
+
+def test_memory_is_bounded() -> None:
+    bank = Bank(BankConfig(setups=8, names=16))
+    for i in range(400):
+        bank.learn(observed(100.0, replace(CELL, model=f"m{i}", hardware=f"h{i}")))
+
+    assert len(bank.known_models()) == 16
+    assert len(pickle.dumps(bank)) < 3_000_000
+
+
+def test_learning_and_predicting_are_fast(sample: list[Observation]) -> None:
+    """A coarse guard; the benchmarks measure properly."""
+    bank = taught(sample[:1000])
+    started = time.perf_counter()
+    for one in sample[1000:1500]:
+        bank.learn(one)
+    learn_s = (time.perf_counter() - started) / 500
+    cells = [one.cell for one in sample[:100]]
+    started = time.perf_counter()
+    bank.predict(cells)
+    predict_s = time.perf_counter() - started
+
+    assert learn_s < 0.01
+    assert predict_s < 0.1
+
+
+def test_real_measurements_are_predicted(sample: list[Observation]) -> None:
+    bank = taught(sample[:3000])
+    errors, held = [], []
+    for one in sample[3000:]:
+        for metric, measured in one.metrics.items():
+            answer = bank.predict([one.cell], [metric], one.units)[0].get(metric)
+            if answer is not None:
+                errors.append(abs(answer.value / measured - 1))
+                held.append(answer.low <= measured <= answer.high)
+
+    assert np.median(errors) < 0.25
+    assert 0.8 < np.mean(held) < 0.97

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.learning.catalogue import catalogue
+from agent.learning.cell import Cell
+from agent.learning.features import LINEAR, WIDTH, frame_of
+
+FULL = Cell(
+    "resnet50",
+    "nvidia-t4",
+    architecture="resnet",
+    hardware_class="gpu",
+    parameters_m=25.6,
+    gmacs=4.1,
+    activations_m=11.1,
+    device_count=1,
+    task="inference",
+    precision="fp16",
+    batch_size=8,
+    input_size=224,
+)
+
+numbers = st.none() | st.floats(allow_nan=True, allow_infinity=True)
+
+
+@given(params=numbers, gmacs=numbers, batch=numbers, seq_in=numbers, devices=numbers)
+def test_features_are_finite_whatever_comes(
+    params: float | None,
+    gmacs: float | None,
+    batch: float | None,
+    seq_in: float | None,
+    devices: float | None,
+) -> None:
+    cell = Cell(
+        "m",
+        "h",
+        parameters_m=params,
+        gmacs=gmacs,
+        batch_size=batch,
+        sequence_in=seq_in,
+        device_count=devices,
+    )
+
+    frame = frame_of([cell], catalogue())
+
+    assert frame.linear.shape == (1, WIDTH)
+    assert np.isfinite(frame.linear).all()
+    assert np.isfinite(frame.log_time_s).all()
+
+
+def test_what_is_missing_is_flagged_and_not_zero() -> None:
+    bare = frame_of([Cell("m", "h")], catalogue())
+    full = frame_of([FULL], catalogue())
+
+    for flag in ("no_params", "no_gmacs", "no_acts", "no_batch", "no_sheet"):
+        assert bare.linear[0, LINEAR.index(flag)] == 1
+        assert full.linear[0, LINEAR.index(flag)] == 0
+    assert bare.missing[0] == 1
+    assert full.missing[0] == 0
+    assert np.abs(bare.linear[0]).max() < 5
+
+
+def test_twice_the_work_takes_twice_the_time() -> None:
+    frame = frame_of([FULL, replace(FULL, gmacs=8.2, activations_m=22.2)], catalogue())
+
+    assert frame.log_time_s[1] - frame.log_time_s[0] == pytest.approx(math.log(2), abs=0.1)
+
+
+def test_a_faster_device_takes_less_time() -> None:
+    frame = frame_of([FULL, replace(FULL, hardware="nvidia-h100")], catalogue())
+
+    assert frame.log_time_s[1] < frame.log_time_s[0] - 1
+
+
+def test_rows_do_not_depend_on_their_neighbours() -> None:
+    cells = [FULL, Cell("m", "h"), replace(FULL, hardware="nvidia-h100", batch_size=None)]
+    together = frame_of(cells, catalogue())
+
+    for row, cell in enumerate(cells):
+        alone = frame_of([cell], catalogue())
+        assert (alone.linear[0] == together.linear[row]).all()
+        assert alone.names[0] == together.names[row]
+
+
+@pytest.mark.parametrize(
+    ("model", "stem"),
+    [
+        ("vit_base_patch16_224.augreg_in21k", "vit_base_patch16_224"),
+        ("Qwen/Qwen1.5-7B", "Qwen/Qwen1.5-7B"),
+        ("mistralai/Mistral-7B-v0.1", "mistralai/Mistral-7B-v0.1"),
+        ("resnet50", "resnet50"),
+    ],
+)
+def test_a_tag_after_a_dot_names_other_weights_of_one_network(model: str, stem: str) -> None:
+    assert frame_of([replace(FULL, model=model)], catalogue()).names[0].stem == stem
+
+
+def test_taking_rows() -> None:
+    frame = frame_of([FULL, Cell("m", "h")], catalogue())
+
+    assert frame.take([1]).names == [frame.names[1]]
+    assert frame.take([0, 1]) is frame

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from agent.learning.roofline import bytes_per_weight, log_times
+
+
+@pytest.mark.parametrize(
+    ("precision", "size"),
+    [
+        ("fp32", 4.0),
+        ("amp_bf16", 2.0),
+        ("float16", 2.0),
+        ("INT8", 1.0),
+        ("fp8", 1.0),
+        ("q4_0", 0.5),
+        ("awq-int4", 0.5),
+        (None, None),
+        ("whatever", None),
+    ],
+)
+def test_bytes_of_a_weight(precision: str | None, size: float | None) -> None:
+    assert bytes_per_weight(precision) == size
+
+
+def test_times_follow_rates() -> None:
+    one = np.zeros(1)
+    compute, memory = log_times(
+        one, one + np.log(1e9), one - 50, one, one + np.log(2e12), one + np.log(1e12)
+    )
+
+    assert np.exp(compute[0]) == pytest.approx(1e-3)  # 2 Gflop at 2 Tflop/s
+    assert np.exp(memory[0]) == pytest.approx(1e-3)  # 1 GB at 1 TB/s
