@@ -21,13 +21,12 @@ from agent.metrics import AgentMetrics
 from agent.restore import Restored, snapshot_of
 from agent.store.port import Store
 from agent.voice import Voice
-from agent.writer import Committed, Draft, Writer
+from agent.writer import Draft, Writer
 from schemas import topics
 from schemas.errors import BadInput
 from schemas.published import AgentState
 from schemas.replies import StatusReply
 
-EVENTS_AT_ONCE = 256
 LOOP_LAG_SECONDS = 0.25
 STATE_SECONDS = 10.0
 DRAIN_SECONDS = 10.0
@@ -47,6 +46,7 @@ class DaemonConfig:
     agent_id: str
     max_payload_bytes: int = 1 << 20
     inbox_capacity: int = 1_000
+    max_batch_events: int = 256
     snapshot_every_events: int = 50_000
 
 
@@ -83,7 +83,7 @@ class Daemon:
         self._snapshot_seq = self._heart.applied_seq if not restored.replayed else 0
         self._stopping = asyncio.Event()
         self._voice = Voice(bus, config.agent_id, metrics, clock)
-        self._writer = Writer(store, self._heart, self._voice.say, self._committed)
+        self._writer = Writer(store, self._heart, self._voice.say, metrics)
         self._events: Inbox = bus.inbox(topics.EVENT_FILTERS, capacity=config.inbox_capacity)
         self._desk = Desk(
             inbox=bus.inbox([topics.REQUEST_FILTER], capacity=config.inbox_capacity),
@@ -153,7 +153,7 @@ class Daemon:
 
     async def _take_events(self) -> None:
         while True:
-            deliveries = await self._events.receive(EVENTS_AT_ONCE)
+            deliveries = await self._events.receive(self._config.max_batch_events)
             drafts = [draft for one in deliveries if (draft := await self._draft(one)) is not None]
             # The broker forgets a message once it is acknowledged: not before the commit.
             await self._writer.submit(drafts, then=partial(self._events.acknowledge, deliveries))
@@ -171,9 +171,6 @@ class Daemon:
         return Draft(
             record, MeasurementLogged(0, record.source, record.id, record.event_time, event.data)
         )
-
-    def _committed(self, commit: Committed) -> None:
-        self._metrics.commit(commit.new, commit.duplicates, commit.seconds)
 
     async def _tell_state(self, on_ready: Callable[[], None]) -> None:
         """Publish the retained state: at once, then whenever it has changed."""
@@ -205,6 +202,8 @@ class Daemon:
             self._metrics.loop_lag(max(0.0, loop.time() - due))
             self._metrics.open_predictions(len(self._heart.ledger))
             self._metrics.connection(self._bus.state)
+            for queue, depth in (*self._writer.depths().items(), ("voice", self._voice.depth())):
+                self._metrics.queue_depth(queue, depth)
 
     async def _finish(self, running: list[asyncio.Task[None]]) -> None:
         """Take no more, finish what was taken, keep a snapshot, say goodbye."""

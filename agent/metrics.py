@@ -30,7 +30,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 UNKNOWN = "unknown"
 
 EventOutcome = Literal["accepted", "refused"]
-QueueName = Literal["events", "requests", "writer", "learner", "voice"]
+QueueName = Literal["writer", "learner", "voice"]
 
 CONNECTION_STATES: tuple[ConnectionState, ...] = get_args(ConnectionState)
 

@@ -89,6 +89,10 @@ class Voice:
             for _ in messages:
                 self._queue.task_done()
 
+    def depth(self) -> int:
+        """Return how many messages wait."""
+        return self._queue.qsize()
+
     async def drain(self) -> None:
         """Wait until all that was queued is published."""
         await self._queue.join()

@@ -11,17 +11,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from agent.heart.effects import Effect
 from agent.heart.heart import Heart
 from agent.heart.stimuli import AnswerLogged, MeasurementLogged
+from agent.metrics import AgentMetrics, QueueName
 from agent.store.port import LogRecord, Store
 
 MAX_COMMIT_RECORDS = 512
 """Records per transaction: a commit costs milliseconds whatever it holds."""
 
 QUEUED_BATCHES = 16
+LINGER_SECONDS = 0.02
+"""How long answers wait for company before they are committed: nobody waits for that commit.
+
+An event that arrives behind them ends the wait, and is committed after them.
+"""
+
 SLICE_SECONDS = 0.004
 """How long the heart may learn before the loop gets its turn: requests wait no longer."""
 
@@ -40,15 +48,6 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Committed:
-    """What the writer tells about one commit."""
-
-    new: int
-    duplicates: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class _Batch:
     drafts: Sequence[Draft]
     then: Callable[[], Awaitable[None]] | None
@@ -61,7 +60,7 @@ class Writer:
         store: where the log is kept; this writer is the only one that appends to it.
         heart: learns from what was committed.
         on_effects: what to do with what follows from learning.
-        on_commit: told of each commit (for metrics).
+        metrics: told of each commit and of what learning takes.
     """
 
     def __init__(
@@ -69,13 +68,14 @@ class Writer:
         store: Store,
         heart: Heart,
         on_effects: Callable[[list[Effect]], Awaitable[None]],
-        on_commit: Callable[[Committed], None] = lambda _: None,
+        metrics: AgentMetrics,
     ) -> None:
         self._store = store
         self._heart = heart
         self._on_effects = on_effects
-        self._on_commit = on_commit
+        self._metrics = metrics
         self._submitted: asyncio.Queue[_Batch] = asyncio.Queue(QUEUED_BATCHES)
+        self._somebody_waits = asyncio.Event()
         self._committed: asyncio.Queue[list[LoggedStimulus]] = asyncio.Queue(QUEUED_BATCHES)
 
     async def submit(
@@ -83,9 +83,16 @@ class Writer:
     ) -> None:
         """Queue drafts, waiting while the queue is full; `then` runs once they are committed."""
         await self._submitted.put(_Batch(drafts, then))
+        if then is not None or self._submitted.full():
+            self._somebody_waits.set()
+
+    def depths(self) -> dict[QueueName, int]:
+        """Return how many batches wait in each queue."""
+        return {"writer": self._submitted.qsize(), "learner": self._committed.qsize()}
 
     async def drain(self) -> None:
         """Wait until all that was submitted is committed and learnt."""
+        self._somebody_waits.set()
         await self._submitted.join()
         await self._committed.join()
 
@@ -93,6 +100,10 @@ class Writer:
         """Commit what is submitted, for ever. The task `writer`."""
         while True:
             batches = [await self._submitted.get()]
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_SECONDS):
+                    await self._somebody_waits.wait()
+            self._somebody_waits.clear()
             count = len(batches[0].drafts)
             while count < MAX_COMMIT_RECORDS and not self._submitted.empty():
                 batches.append(self._submitted.get_nowait())
@@ -119,7 +130,7 @@ class Writer:
                 for draft, record in zip(drafts, records, strict=True)
                 if record is not None
             ]
-            self._on_commit(Committed(len(new), len(drafts) - len(new), seconds))
+            self._metrics.commit(len(new), len(drafts) - len(new), seconds)
             if new:
                 await self._committed.put(new)
         for batch in batches:
@@ -130,7 +141,9 @@ class Writer:
         effects: list[Effect] = []
         slice_ends = time.perf_counter() + SLICE_SECONDS
         for stimulus in stimuli:
+            started = time.perf_counter()
             effects += self._heart.handle(stimulus)
+            self._metrics.learned(time.perf_counter() - started)
             if time.perf_counter() >= slice_ends:
                 await asyncio.sleep(0)
                 slice_ends = time.perf_counter() + SLICE_SECONDS

@@ -11,6 +11,7 @@ import strategies.recommend
 from agent.heart.cells import cell_of
 from agent.learning.bank import METRICS as LEARNED_METRICS
 from agent.learning.bank import Bank, Predicted
+from agent.learning.catalogue import catalogue
 from schemas.errors import BadInput, Unavailable
 from schemas.measurement import HardwareSpec
 from schemas.replies import (
@@ -161,7 +162,7 @@ def place(bank: Bank, request: PlaceRequest, request_id: str) -> PlaceReply:
     capacities = {
         device.name: capacity
         for device in request.devices
-        if (capacity := bank.memory_mb(device.hardware.name)) is not None
+        if (capacity := _capacity_mb(bank, device.hardware.name)) is not None
     }
     return strategies.place.place(request, cells, request_id, capacities_mb=capacities)
 
@@ -174,8 +175,14 @@ def strategy(bank: Bank, request: StrategyRequest, request_id: str) -> StrategyR
         for item, one in zip(request.models, bank.predict(cells), strict=True)
     }
     return strategies.choose.choose(
-        request, predictions, request_id, capacity_mb=bank.memory_mb(request.hardware.name)
+        request, predictions, request_id, capacity_mb=_capacity_mb(bank, request.hardware.name)
     )
+
+
+def _capacity_mb(bank: Bank, hardware: str) -> float | None:
+    """Return the memory of one device by its data sheet, if there is one."""
+    sheet = catalogue(bank.config.sheets).find(hardware)
+    return None if sheet is None or sheet.memory_gb is None else sheet.memory_gb * 1_000
 
 
 def _hardware(bank: Bank, named: Sequence[HardwareSpec] | None) -> list[HardwareSpec]:

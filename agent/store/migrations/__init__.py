@@ -1,0 +1,1 @@
+"""The store's migrations: numbered SQL files, applied in order, each once."""
