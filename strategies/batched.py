@@ -13,10 +13,10 @@ from strategies.workload import Waves
 
 @register
 class Batched:
-    """What lies between parallel and sequential: some models together, and more than one wave.
+    """More than one wave, of as many models as is best: what lies between the other two.
 
-    It takes three models to lie in between. Two go one after the other, and one goes alone, as
-    under the other strategies.
+    Where nothing is gained by running any two models together it comes to the waves of sequential,
+    which is then preferred.
     """
 
     name: ClassVar[StrategyName] = "batched"

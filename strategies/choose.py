@@ -190,8 +190,19 @@ _FIELDS = {"memory": "memory_mb", "power": "power_w"}
 def _why_none(work: Workload, outcomes: Sequence[StrategyOutcome]) -> list[str]:
     reasons = [f"no strategy meets the limits on {work.device}"]
     reasons += [f"{one.strategy}: {'; '.join(one.violations)}" for one in outcomes]
-    nearest = min(outcomes, key=lambda one: len(one.violations))
+    nearest = min(outcomes, key=lambda one: _overshoot(work, one))
     reasons.append(
-        f"what would have to change first, for {nearest.strategy}: {nearest.violations[0]}"
+        f"nearest to its limits is {nearest.strategy}; what stands in its way: "
+        f"{'; '.join(nearest.violations)}"
     )
     return reasons
+
+
+def _overshoot(work: Workload, outcome: StrategyOutcome) -> float:
+    """Return the largest ratio of a predicted value to its limit; infinite if one is unknown."""
+    pairs = [(outcome.total_latency_ms.value, work.limits.latency_ms)]
+    memory, power = outcome.memory_mb, outcome.power_w
+    pairs.append((memory.high if memory else float("inf"), work.memory_limit_mb))
+    pairs.append((power.value if power else float("inf"), work.limits.power_w))
+    pairs += [(outcome.model_latency_ms[job.name].value, job.latency_limit_ms) for job in work.jobs]
+    return max(value / limit for value, limit in pairs if limit is not None)

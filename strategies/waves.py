@@ -45,12 +45,12 @@ _RULES: Final = (
 def best_waves(evaluator: Evaluator) -> Waves:
     """Return the best waves for the workload's goal under its limits.
 
-    Some models run together and there is more than one wave, where there are three models or
-    more. If no such waves meet the limits, first the limits on time are let go, then all.
+    There is more than one wave, unless there is but one model. If no waves meet the limits, first
+    the limits on time are let go, then all.
     """
     names = evaluator.workload.names
-    if len(names) < 3:
-        return in_order(evaluator, [(name,) for name in names])
+    if len(names) == 1:
+        return (names,)
     for rules in _RULES:
         if len(names) <= EXACT_UP_TO:
             found = _Exact(evaluator, rules).best()
@@ -166,17 +166,14 @@ class _Exact:
         # Without latencies to watch, the order of waves does not matter: the next one may as
         # well hold the first model that is left.
         self.any_order = self.goal != "latency" and not self.timed
-        # Two tables by the set that is done: single models only so far, or some together.
-        self.tables: tuple[dict[int, list[_Label]], ...] = ({}, {})
+        self.labels: dict[int, list[_Label]] = {0: [_Label(0.0, 0.0, 0, None)]}
 
     def best(self) -> Waves | None:
         """Return the best waves, or None if none keep the rules."""
-        self.tables[0][0] = [_Label(0.0, 0.0, 0, None)]
         for done in range(self.full):
-            for together, table in enumerate(self.tables):
-                for label in table.get(done, ()):
-                    self._extend(done, together, label)
-        ends = self.tables[1].get(self.full)
+            for label in self.labels.get(done, ()):
+                self._extend(done, label)
+        ends = self.labels.get(self.full)
         if not ends:
             return None
         end = min(ends, key=lambda end: (end.cost, end.time_ms))
@@ -187,7 +184,7 @@ class _Exact:
         found.reverse()
         return in_order(self.evaluator, found) if self.any_order else tuple(found)
 
-    def _extend(self, done: int, together: int, label: _Label) -> None:
+    def _extend(self, done: int, label: _Label) -> None:
         """Append each possible next wave to a label."""
         rest = self.full ^ done
         for subset in _subsets(rest, with_first=self.any_order):
@@ -198,8 +195,7 @@ class _Exact:
             if time > self.deadline:
                 continue
             cost = _add(self.goal, label.cost, wave, (rest ^ subset).bit_count())
-            table = self.tables[together or len(wave.names) > 1]
-            labels = table.setdefault(done | subset, [])
+            labels = self.labels.setdefault(done | subset, [])
             # Where no latency is watched, the time decides nothing but ties: one label is enough.
             if self.timed:
                 _keep(labels, _Label(cost, time, subset, label))
@@ -258,7 +254,7 @@ class _Heuristic:
         )
         best: _Priced | None = None
         size = (len(jobs) + 1) // 2
-        while size >= 2:
+        while size >= 1:
             for order, first_fit in ((by_duration, False), (by_memory, True)):
                 waves = self._filled([job.name for job in order], size, first_fit=first_fit)
                 found = self._price(waves)
@@ -287,9 +283,9 @@ class _Heuristic:
         return not self.rules.waves_fit or self.evaluator.fits(names)
 
     def _price(self, waves: Sequence[Sequence[str]]) -> _Priced | None:
-        """Return waves with their price; None where they break a rule or are not in between."""
+        """Return waves with their price; None where they break a rule or are but one."""
         waves = [wave for wave in waves if wave]
-        if len(waves) < 2 or all(len(wave) == 1 for wave in waves):
+        if len(waves) < 2:
             return None
         if not all(self._fits(wave) for wave in waves):
             return None

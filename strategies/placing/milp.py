@@ -44,6 +44,8 @@ def solve(problem: Problem, place: int, best_known: float | None, time_limit_s: 
         time_limit_s: how long HiGHS may take.
     """
     top = _top_level(problem, best_known)
+    if _columns(problem, top, leveled=problem.goal == "latency") > _COLUMNS_PER_S * time_limit_s:
+        return Solved(None, math.inf, proven=False)
     if problem.goal == "latency":
         programme = _by_level(problem, top)
     else:
@@ -57,8 +59,11 @@ def most_models(problem: Problem, time_limit_s: float) -> tuple[int, bool]:
 
     Where it is not, the number is an upper bound.
     """
+    top = _top_level(problem, None)
+    if _columns(problem, top, leveled=False) > _COLUMNS_PER_S * time_limit_s:
+        return len(problem.items), False
     ones = np.where(problem.allowed, 1.0, 0.0)
-    programme = _by_count(problem, _top_level(problem, None), ones, np.zeros_like(problem.beta))
+    programme = _by_count(problem, top, ones, np.zeros_like(problem.beta))
     _number_placed(programme, len(problem.items), None)
     found = _run(problem, programme, time_limit_s)
     if math.isinf(found.worth_bound):
@@ -216,8 +221,6 @@ def _number_placed(programme: _Programme, count: int, place: int | None) -> None
 def _run(problem: Problem, programme: _Programme, time_limit_s: float) -> Solved:
     if programme.pairs == 0:
         return Solved(None, 0.0, proven=True)
-    if programme.columns > _COLUMNS_PER_S * time_limit_s:
-        return Solved(None, math.inf, proven=False)
     row, column, value = (np.concatenate(part) for part in zip(*programme.entries, strict=True))
     matrix = coo_array((value, (row, column)), shape=(programme.rows, programme.columns)).tocsr()
     whole = np.ones(programme.columns)
@@ -240,6 +243,12 @@ def _run(problem: Problem, programme: _Programme, time_limit_s: float) -> Solved
     taken = found.x[: programme.pairs] > 0.5
     where[programme.model[taken]] = programme.device[taken]
     return Solved(where, worth_bound, proven=found.status == 0)
+
+
+def _columns(problem: Problem, top: int, *, leveled: bool) -> int:
+    """Return how many columns a programme would have."""
+    levels = np.minimum(problem.most, top) if leveled else np.ones_like(problem.most)
+    return int(levels[problem.allowed].sum()) + len(problem.devices) * (top + 1)
 
 
 def _top_level(problem: Problem, best_known: float | None) -> int:

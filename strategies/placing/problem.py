@@ -138,7 +138,7 @@ class Problem:
         latency = self.latency[chosen, device]
         return bool(
             self.allowed[chosen, device].all()
-            and self.memory[chosen, device].sum() <= self.capacity[device]
+            and self.memory[chosen, device].sum() <= self.capacity[device] * _ROUNDING
             and (latency <= self.latency_limit[chosen] * speeds * _ROUNDING).all()
             and (self.power[chosen, device] * speeds).sum() <= self.power_limit * _ROUNDING
         )
@@ -168,6 +168,7 @@ class Problem:
 
 _MEMORY_UNIT: Final = 1_024.0
 _ROUNDING: Final = 1 + 1e-12
+"""Room for the last digit: sums are taken in different orders by those who search and check."""
 
 
 def summed(group: Ints, values: Floats, groups: int) -> Floats:

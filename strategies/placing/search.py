@@ -204,21 +204,33 @@ def _swap(state: _State) -> bool:
 
 def _make_room(state: _State) -> bool:
     """Move one placed model elsewhere so that one who is left out can take its place."""
-    problem = state.problem
+    problem, placed = state.problem, state.placed
+    on = state.where[placed]
+    own = (placed, on)
+    elsewhere = state.insertions()[placed]
+    can_leave = np.isfinite(elsewhere.max(axis=1, initial=-np.inf))
+    if not can_leave.any():
+        return False
     for i in np.flatnonzero(state.where == NOWHERE).tolist():
-        if not problem.allowed[i].any():
-            continue
-        elsewhere = state.insertions()
-        for j in state.placed.tolist():
-            device = int(state.where[j])
-            target = int(np.argmax(elsewhere[j]))
-            if not problem.allowed[i, device] or not np.isfinite(elsewhere[j, target]):
-                continue
-            stay = [k for k in state.placed.tolist() if state.where[k] == device and k != j]
-            if np.isfinite(problem.group_worth(device, sorted([*stay, i]))):
-                state.where[j], state.where[i] = target, device
-                state.refresh()
-                return True
+        fits = (
+            can_leave
+            & problem.allowed[i, on]
+            & (
+                state.memory[on] - problem.memory[own] + problem.memory[i, on]
+                <= problem.capacity[on]
+            )
+            & (state.count[on] <= problem.most[i, on])
+            & (
+                state.power[on] - problem.power[own] + problem.power[i, on]
+                <= problem.power_room[on, state.count[on]]
+            )
+        )
+        if fits.any():
+            leaver = int(np.argmax(fits))
+            state.where[i] = on[leaver]
+            state.where[placed[leaver]] = int(np.argmax(elsewhere[leaver]))
+            state.refresh()
+            return True
     return False
 
 
