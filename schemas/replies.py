@@ -123,7 +123,10 @@ class RecommendReply(Message):
 
 
 class PlacedModel(Message):
-    """One model on one device."""
+    """One model on one device.
+
+    `metrics` are as they will be there, beside the others; `prediction_id` is of the model alone.
+    """
 
     model: str
     device: str
@@ -139,7 +142,9 @@ class DeviceLoad(Message):
     models: list[str]
     memory_mb: float | None = Field(description="Predicted peak; None if unknown")
     memory_capacity_mb: float | None
-    share: float = Field(description="Models that take turns on it: 2 halves each one's speed")
+    share: float = Field(
+        description="By how much models slow each other down: 2 halves each one's speed; 0 if empty"
+    )
 
 
 class Unplaced(Message):
@@ -152,7 +157,12 @@ class Unplaced(Message):
 
 
 class PlaceReply(Message):
-    """Models onto devices."""
+    """Models onto devices: first as many as possible, then the best for the goal.
+
+    `objective` is, for the goals throughput and energy, the geometric mean of the placed models'
+    speeds (items per joule), each relative to itself alone on its best device; for latency one
+    over their mean slow-down; for memory their sum in MB, below zero.
+    """
 
     decision_id: str
     goal: Goal
@@ -160,7 +170,7 @@ class PlaceReply(Message):
     unplaced: list[Unplaced]
     devices: list[DeviceLoad]
     objective: float = Field(description="Of the goal, higher is better")
-    bound: float = Field(description="No placement can exceed this objective")
+    bound: float = Field(description="No placement of as many models exceeds this objective")
     optimal: bool = Field(description="Whether `objective` reaches `bound`")
     reasons: list[str]
 

@@ -12,7 +12,7 @@ and parallel the sum. Loading time is not counted: nothing measures it yet.
 **Power** follows the work: a model draws its power times its normalised speed, and a device at
 least what its hungriest model draws. **Energy** is therefore that of the models alone, whatever
 runs together; its lower end leaves room for what sharing one idle device saves (down to the
-hungriest model's own), its upper end for work that contention makes slower.
+hungriest model's own), its upper end for the time that contention may lose.
 
 **Throughput** is the items of one run of each model over the total latency.
 """
@@ -358,5 +358,11 @@ def _energy(jobs: Sequence[Job], duration: Estimate) -> Estimate | None:
     if len(parts) == 1:
         return parts[0]
     whole = total(parts)
-    stretch = duration.high / math.fsum(job.duration_ms.high for job in jobs)
-    return estimate(whole.value, max(part.low for part in parts), whole.high * max(1.0, stretch))
+    # What contention adds to the time of one after the other, at the power of the hungriest.
+    lost = duration.high - math.fsum(job.duration_ms.high for job in jobs)
+    hungriest = max(job.power_w.high for job in jobs if job.power_w)
+    return estimate(
+        whole.value,
+        max(part.low for part in parts),
+        whole.high + max(0.0, lost) * hungriest / 1_000,
+    )
