@@ -120,8 +120,10 @@ class _Programme:
 def _by_count(problem: Problem, top: int, a: Floats, beta: Floats) -> _Programme:
     """Return the programme for alpha = 1."""
     model, device = np.nonzero(problem.allowed)
-    # Where beta is concave, fractional levels gain nothing once the models are whole.
+    # Where beta is concave, fractional levels gain nothing once the models are whole (but they
+    # could blur a limit that differs from level to level).
     concave = bool((np.diff(beta[:, : top + 1], 2, axis=1) <= 1e-12).all())
+    free = concave and not _power_binds(problem)
     programme = _Programme(
         model,
         device,
@@ -129,7 +131,7 @@ def _by_count(problem: Problem, top: int, a: Floats, beta: Floats) -> _Programme
         len(problem.devices),
         top,
         beta[:, : top + 1].ravel(),
-        level_is_whole=not concave,
+        level_is_whole=not free,
     )
     columns, on, number = programme.levels()
     zeros = np.zeros(programme.fleet)
@@ -193,10 +195,8 @@ def _limits(problem: Problem, programme: _Programme) -> None:
     pair = (programme.model, programme.device)
     programme.require(on, columns, np.ones(len(columns)), ones, ones)
     if np.isfinite(problem.capacity).any():
-        programme.require(
-            programme.device, programme.x, problem.memory[pair], below, problem.capacity
-        )
-    if math.isfinite(problem.power_limit):
+        programme.require(programme.device, programme.x, problem.memory[pair], below, problem.room)
+    if _power_binds(problem):
         programme.require(
             np.concatenate([programme.device, on]),
             np.concatenate([programme.x, columns]),
@@ -204,6 +204,17 @@ def _limits(problem: Problem, programme: _Programme) -> None:
             below,
             np.zeros(programme.fleet),
         )
+
+
+def _power_binds(problem: Problem) -> bool:
+    """Return whether models that each keep the limit on power may break it together.
+
+    They can't where they take turns: then the device draws what one of them does.
+    """
+    if math.isinf(problem.power_limit):
+        return False
+    counts = np.arange(problem.power_room.shape[1])
+    return bool((problem.power_room < counts * problem.power_limit).any())
 
 
 def _number_placed(programme: _Programme, count: int, place: int | None) -> None:

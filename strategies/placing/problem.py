@@ -81,6 +81,7 @@ class Problem:
         allowed: whether a model may run on a device, alone.
         memory: upper end of a model's memory on a device, MB; 0 where unknown and not limited.
         capacity: memory of a device, MB; infinite where unknown.
+        room: the same, with room for the last digit.
         power: watts; 0 without a limit on power.
         power_room: the largest sum of solo powers by the number of models, [device, 0..M].
         most: with how many models in all a model may share a device, by its latency limit.
@@ -98,6 +99,7 @@ class Problem:
     allowed: Bools
     memory: Floats
     capacity: Floats
+    room: Floats
     power: Floats
     power_room: Floats
     power_limit: float
@@ -138,7 +140,7 @@ class Problem:
         latency = self.latency[chosen, device]
         return bool(
             self.allowed[chosen, device].all()
-            and self.memory[chosen, device].sum() <= self.capacity[device] * _ROUNDING
+            and self.memory[chosen, device].sum() <= self.room[device]
             and (latency <= self.latency_limit[chosen] * speeds * _ROUNDING).all()
             and (self.power[chosen, device] * speeds).sum() <= self.power_limit * _ROUNDING
         )
@@ -223,6 +225,7 @@ def build(
         allowed=allowed,
         memory=memory,
         capacity=capacity,
+        room=capacity * _ROUNDING,
         power=power,
         power_room=power_limit / shares * _ROUNDING,
         power_limit=power_limit,

@@ -69,7 +69,7 @@ class _State:
         )
         fits: Bools = (
             problem.allowed[rows]
-            & (self.memory + problem.memory[rows] <= problem.capacity)
+            & (self.memory + problem.memory[rows] <= problem.room)
             & (more <= np.minimum(self.most, problem.most[rows]))
             & (self.power + problem.power[rows] <= problem.power_room[device, more])
             & (self.where[rows, None] != device)
@@ -100,7 +100,7 @@ class _State:
         power = (self.power[on] - problem.power[here])[:, None] + problem.power[there].T
         fits = (
             problem.allowed[there].T
-            & (memory <= problem.capacity[on][:, None])
+            & (memory <= problem.room[on][:, None])
             & (self.count[on][:, None] <= problem.most[there].T)
             & (power <= problem.power_room[on, self.count[on]][:, None])
             & (on[:, None] != on[None, :])
@@ -215,10 +215,7 @@ def _make_room(state: _State) -> bool:
         fits = (
             can_leave
             & problem.allowed[i, on]
-            & (
-                state.memory[on] - problem.memory[own] + problem.memory[i, on]
-                <= problem.capacity[on]
-            )
+            & (state.memory[on] - problem.memory[own] + problem.memory[i, on] <= problem.room[on])
             & (state.count[on] <= problem.most[i, on])
             & (
                 state.power[on] - problem.power[own] + problem.power[i, on]

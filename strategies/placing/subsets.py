@@ -60,7 +60,7 @@ def _worths(problem: Problem, device: int) -> Floats:
     most = np.where(bits, problem.most[:, device], count).min(axis=1)
     fits = (
         ~(bits & ~problem.allowed[:, device]).any(axis=1)
-        & (bits @ problem.memory[:, device] <= problem.capacity[device])
+        & (bits @ problem.memory[:, device] <= problem.room[device])
         & (sizes <= most)
         & (bits @ problem.power[:, device] <= problem.power_room[device, sizes])
     )
