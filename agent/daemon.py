@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 
 import structlog
 
@@ -20,6 +19,7 @@ from agent.journal import record_of_event
 from agent.metrics import AgentMetrics
 from agent.restore import Restored, snapshot_of
 from agent.store.port import Store
+from agent.version import VERSION
 from agent.voice import Voice
 from agent.writer import Draft, Writer
 from schemas import topics
@@ -138,7 +138,7 @@ class Daemon:
         """Return how the agent is."""
         return StatusReply(
             agent_id=self._config.agent_id,
-            version=version("placewise"),
+            version=VERSION,
             started_at=self._started_at,
             log_records=self._heart.applied_seq,
             events_logged=self._heart.events,
@@ -188,7 +188,7 @@ class Daemon:
         return AgentState(
             agent_id=self._config.agent_id,
             status=status,  # type: ignore[arg-type]
-            version=version("placewise"),
+            version=VERSION,
             since=self._started_at,
             events_logged=self._heart.events,
             observations_learned=self._heart.bank.observed_count,

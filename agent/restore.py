@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 
 from agent.heart.heart import Heart, HeartConfig
 from agent.journal import stimulus_of
+from agent.learning.catalogue import catalogue
 from agent.store.port import Snapshot, Store
 
 
@@ -28,6 +31,7 @@ class Restored:
     set_aside: str | None
 
 
+@cache
 def stamp() -> str:
     """Return the versions on which the meaning of a pickled heart depends."""
     packages = ("placewise", "river", "numpy")
@@ -48,12 +52,15 @@ async def restore(
         config: of a heart that starts anew; a snapshot brings its own.
         on_progress: told the newest applied and the last `seq`, batch by batch.
     """
+    # Both open files, which is nothing for the loop; both are remembered.
+    ours = await asyncio.to_thread(stamp)
+    await asyncio.to_thread(catalogue, config.bank.sheets)
     snapshot = await store.load_snapshot()
     set_aside = None
     heart = Heart(config)
     last = await store.last_seq()
     if snapshot is not None:
-        if snapshot.stamp == stamp() and snapshot.seq <= last:
+        if snapshot.stamp == ours and snapshot.seq <= last:
             heart = pickle.loads(snapshot.payload)  # noqa: S301 - our own file, see docs/operations.md
         else:
             set_aside = snapshot.stamp

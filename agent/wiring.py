@@ -6,7 +6,6 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 from agent.bus.address import BrokerAddress, parse_address
 from agent.bus.embedded import HOST, EmbeddedBroker
@@ -14,6 +13,7 @@ from agent.bus.mqtt import MqttBus, MqttConfig
 from agent.daemon import DaemonConfig
 from agent.settings import Settings
 from agent.store.duck import DuckStore
+from agent.version import VERSION
 from agent.voice import state_message
 from schemas.published import AgentState
 
@@ -45,7 +45,7 @@ def agent_bus(settings: Settings, address: BrokerAddress) -> MqttBus:
     gone = AgentState(
         agent_id=settings.agent_id,
         status="offline",
-        version=version("placewise"),
+        version=VERSION,
         since=datetime.now(UTC),
     )
     config = MqttConfig(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import AsyncExitStack
-from importlib.metadata import version
 
 import structlog
 import uvloop
@@ -20,6 +19,7 @@ from agent.metrics import AgentMetrics
 from agent.restore import restore, stamp
 from agent.service import Notifier
 from agent.settings import Settings, load_settings
+from agent.version import VERSION
 from agent.web.server import Readiness, WebServer
 
 REPLAY_SECONDS = 30.0
@@ -65,7 +65,7 @@ async def serve(settings: Settings) -> None:
     """Open everything, work until SIGTERM or SIGINT, close everything in turn."""
     async with AsyncExitStack() as parts:
         notifier = parts.enter_context(Notifier())
-        metrics = AgentMetrics(version("placewise"))
+        metrics = AgentMetrics(VERSION)
         probe = _Probe()
         web = WebServer(probe, metrics, settings.http_host, settings.http_port)
         await parts.enter_async_context(web)

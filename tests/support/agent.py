@@ -58,6 +58,7 @@ class AgentProcess:
         if broker_port is not None:
             self._environment["PLACEWISE_BROKER"] = f"mqtt://127.0.0.1:{broker_port}"
         self.broker_port = broker_port or self.embedded_port
+        self.old_clients_port = self.broker_port
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, ready: bool = True) -> Self:

@@ -10,9 +10,9 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
-from tests.support.broker import a_broker
 
 from tests.support.agent import AgentProcess, benchmark_event, wait_until
+from tests.support.broker import a_broker
 from tests.support.foreign import Foreign
 
 pytestmark = [pytest.mark.integration]
@@ -31,6 +31,7 @@ def agent(
         a_broker(request.param, folder) as broker,
         AgentProcess(folder, broker.port) as process,
     ):
+        process.old_clients_port = broker.old_port
         yield process.start()
 
 
@@ -212,7 +213,7 @@ def test_a_reply_topic_that_would_do_harm_is_refused(client: Foreign, topic: str
 
 
 def test_clients_of_mqtt_3_1_1_name_the_way_in_the_body(agent: AgentProcess) -> None:
-    with Foreign(agent.broker_port, version=mqtt.MQTTv311) as old:
+    with Foreign(agent.old_clients_port, version=mqtt.MQTTv311) as old:
         old.subscribe("old/replies")
         old.publish(f"{REQUESTS}/status", {"reply_to": "old/replies", "correlation_id": "c-1"})
         body = json.loads(old.received().payload)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from tests.support.broker import a_broker
 
 from tests.support.agent import AgentProcess, benchmark_event, wait_until
+from tests.support.broker import a_broker
 from tests.support.foreign import Foreign
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180)]
@@ -23,7 +23,8 @@ def test_the_agent_comes_back_by_itself_and_loses_nothing(tmp_path: Path) -> Non
     with a_broker("mosquitto", tmp_path) as broker, AgentProcess(tmp_path, broker.port) as agent:
         agent.start()
         with Foreign(broker.port) as producer:
-            first = [producer.publish(TOPIC, benchmark_event(f"e{i}")) for i in range(EVENTS)]
+            for i in range(EVENTS):
+                producer.publish(TOPIC, benchmark_event(f"e{i}"))
             wait_until(
                 lambda: agent.counter("placewise_records_total") > EVENTS / 10, 30, "under load"
             )
@@ -31,15 +32,11 @@ def test_the_agent_comes_back_by_itself_and_loses_nothing(tmp_path: Path) -> Non
             stopped = time.monotonic()
             wait_until(lambda: agent.get("/readyz")[0] == 503, 10, "the agent notices")
             assert agent.get("/healthz")[0] == 200
-            second = [
-                producer.publish(TOPIC, benchmark_event(f"e{i}"))
-                for i in range(EVENTS, EVENTS + 100)
-            ]
+            for i in range(EVENTS, EVENTS + 100):
+                producer.publish(TOPIC, benchmark_event(f"e{i}"))  # kept by paho until it can
             time.sleep(max(0.0, OUTAGE_SECONDS - (time.monotonic() - stopped)))
             broker.start()
             wait_until(lambda: agent.get("/readyz")[0] == 200, 40, "reconnected by itself")
-            for info in first + second:
-                info.wait_for_publish(30)
             expected = EVENTS + 100
             wait_until(lambda: _logged(producer) >= expected, 60, "every published event is logged")
         assert agent.terminate() == 0
