@@ -136,7 +136,7 @@ def place(
 def _solve(problem: Problem, time_limit_s: float) -> _Answer:
     if subsets.small(problem):
         where = subsets.solve(problem)
-        objective = _objective(problem, where)
+        objective = problem.objective(where)
         return _Answer(where, objective, objective, optimal=True)
 
     bound, start = relaxed(problem)
@@ -149,7 +149,7 @@ def _solve(problem: Problem, time_limit_s: float) -> _Answer:
         where = search(problem, starts, _enough(bound), where)
         placed = int((where != NOWHERE).sum())
     if placed == movable and _reached(problem.worth(where), bound):
-        objective = _objective(problem, where)
+        objective = problem.objective(where)
         return _Answer(where, objective, objective, optimal=True)
     if time_limit_s <= 0 or problem.speed is None:
         return _answer(problem, where, bound if placed == movable else math.inf)
@@ -178,13 +178,16 @@ def _improves(problem: Problem, new: Ints, old: Ints) -> bool:
 
 def _answer(problem: Problem, where: Ints, worth_bound: float) -> _Answer:
     """Return a placement with its bound, in the goal's own terms."""
-    objective = _objective(problem, where)
+    objective = problem.objective(where)
     placed = int((where != NOWHERE).sum())
     worth = problem.worth(where)
     if _reached(worth, worth_bound):
         return _Answer(where, objective, objective, optimal=True)
     cap = _cap(problem, placed)
-    bound = cap if math.isinf(worth_bound) else min(cap, problem.objective(worth_bound, placed))
+    bound = cap
+    if math.isfinite(worth_bound):
+        own = worth_bound + problem.tie_room()
+        bound = min(cap, problem.in_words_of_goal(own, placed))
     return _Answer(where, objective, max(bound, objective), optimal=False)
 
 
@@ -200,12 +203,8 @@ def _cap(problem: Problem, placed: int) -> float:
     """Return what no placement of `placed` models could exceed if devices were without end."""
     if problem.goal != "memory":
         return 1.0
-    best = np.where(problem.allowed, problem.a, -np.inf).max(axis=1)
-    return problem.objective(float(np.sort(best)[::-1][:placed].sum()), placed)
-
-
-def _objective(problem: Problem, where: Ints) -> float:
-    return problem.objective(problem.worth(where), int((where != NOWHERE).sum()))
+    best = np.where(problem.allowed, problem.own, -np.inf).max(axis=1)
+    return problem.in_words_of_goal(float(np.sort(best)[::-1][:placed].sum()), placed)
 
 
 # The reply

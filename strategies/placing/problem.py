@@ -77,6 +77,7 @@ class Problem:
 
     Attributes:
         a: worth of each model on each device; 0 where it may not run.
+        own: the part of it that is the goal's own, without what decides ties.
         alpha, beta: a device's worth by the number of its models, [device, 0..M].
         allowed: whether a model may run on a device, alone.
         memory: upper end of a model's memory on a device, MB; 0 where unknown and not limited.
@@ -94,6 +95,7 @@ class Problem:
     devices: tuple[Device, ...]
     contention: Contention
     a: Floats
+    own: Floats
     alpha: Floats
     beta: Floats
     allowed: Bools
@@ -152,20 +154,30 @@ class Problem:
             for device in range(len(self.devices))
         )
 
-    def objective(self, worth: float, placed: int) -> float:
-        """Return the goal's objective of `placed` models that are worth `worth` together."""
+    def objective(self, where: Ints) -> float:
+        """Return the goal's objective of a placement."""
+        placed = np.flatnonzero(where != NOWHERE)
+        if self.goal in {"memory", "energy"}:  # who is beside whom makes no difference to these
+            return self.in_words_of_goal(math.fsum(self.own[placed, where[placed]]), len(placed))
+        return self.in_words_of_goal(self.worth(where), len(placed))
+
+    def in_words_of_goal(self, worth: float, placed: int) -> float:
+        """Return what `placed` models come to that are worth `worth` together."""
         if placed == 0:
             return 0.0
         if self.goal == "latency":
             return placed / max(-worth, placed)
         if self.goal == "memory":
-            return worth * self.memory_scale
+            return worth * _MEMORY_UNIT
         return min(1.0, math.exp(worth / placed))
 
-    @property
-    def memory_scale(self) -> float:
-        """How many MB one unit of worth is, for the goal memory."""
-        return _MEMORY_UNIT
+    def tie_room(self) -> float:
+        """Return how far the goal's own worth can be above the worth that decides ties too."""
+        if self.goal not in {"memory", "energy"}:
+            return 0.0
+        count = len(self.items)
+        each = np.abs(self.beta[:, 1:]) / np.arange(1, count + 1)
+        return float(np.abs(self.a - self.own).max(axis=1).sum() + count * each.max())
 
 
 _MEMORY_UNIT: Final = 1_024.0
@@ -202,12 +214,12 @@ def build(
     power_limit = request.limits.power_w or math.inf
     power = _power(table, request.limits.power_w, blocked)
     latency, latency_limit = _latency(request, items, table, blocked)
-    a = _worths(request.goal, items, table, blocked)
+    a, own = _worths(request.goal, items, table, blocked)
 
     allowed = np.ones((count, fleet), dtype=np.bool_)
     for pair in blocked:
         allowed[pair] = False
-    a[~allowed] = 0.0
+    a[~allowed] = own[~allowed] = 0.0
 
     counts = np.arange(count + 1, dtype=np.float64)
     shares = np.ones((fleet, count + 1)) if speed is None else speed
@@ -220,6 +232,7 @@ def build(
         devices=devices,
         contention=contention,
         a=a,
+        own=own,
         alpha=alpha,
         beta=weight * logs,
         allowed=allowed,
@@ -330,7 +343,10 @@ def _most(latency: Floats, limit: Floats, shares: Floats) -> Ints:
     return most
 
 
-def _worths(goal: Goal, items: Sequence[WorkItem], table: _Table, blocked: _Blocked) -> Floats:
+def _worths(
+    goal: Goal, items: Sequence[WorkItem], table: _Table, blocked: _Blocked
+) -> tuple[Floats, Floats]:
+    """Return what each pair is worth, and what of it is the goal's own."""
     speeds = np.full((len(table), len(table[0])), np.nan)
     for i, row in enumerate(table):
         first = "latency_ms" if goal == "latency" else "throughput_per_s"
@@ -354,13 +370,12 @@ def _worths(goal: Goal, items: Sequence[WorkItem], table: _Table, blocked: _Bloc
     relative = _relative(speeds)
     logs = np.nan_to_num(np.log(relative))  # a speed that is unknown decides no tie
     if goal == "throughput":
-        return logs
+        return logs, logs.copy()
     if goal == "latency":
-        return -1 / np.nan_to_num(relative, nan=1.0)
-    worth: Floats = np.nan_to_num(
-        -own / _MEMORY_UNIT if goal == "memory" else np.log(_relative(own))
-    )
-    return worth + TIE * logs
+        slow_down = -1 / np.nan_to_num(relative, nan=1.0)
+        return slow_down, slow_down.copy()
+    worth = np.nan_to_num(-own / _MEMORY_UNIT if goal == "memory" else np.log(_relative(own)))
+    return worth + TIE * logs, worth
 
 
 def _relative(rates: Floats) -> Floats:

@@ -18,54 +18,77 @@ from scipy.optimize import linear_sum_assignment
 
 from strategies.placing.problem import NOWHERE, Floats, Ints, Problem, summed
 
-_ROUNDS: Final = 30
-_EFFORT: Final = 24_000_000
+_ROUNDS: Final = 20
+_EFFORT: Final = 16_000_000
 """How often prices are changed at most, and what all assignments together may cost."""
 
 _STARTS: Final = 3
 """How many of the placements met on the way are handed on."""
 
 
-def relaxed(problem: Problem, prices: Floats | None = None) -> tuple[float, Ints]:
+def relaxed(problem: Problem) -> tuple[float, Ints]:
     """Return the bound on placing all models, and the assignment that reaches it.
 
-    Models that may run nowhere are left out of both. `prices`, for each device and MB, make the
-    memory of a device a matter of cost (Lagrangian relaxation): any prices from 0 give a bound.
+    Models that may run nowhere are left out of both.
     """
-    movable = np.flatnonzero(problem.allowed.any(axis=1))
-    where = np.full(len(problem.items), NOWHERE, dtype=np.int64)
-    if movable.size == 0:
-        return 0.0, where
-    count = len(movable)
-    fleet = len(problem.devices)
-    factor = np.diff(_hull(np.arange(count + 1) * problem.alpha[:, : count + 1]), axis=1)
-    extra = np.diff(-_hull(-problem.beta[:, : count + 1]), axis=1)
-    fees = np.zeros(problem.shape) if prices is None else prices * problem.memory
+    return _Slots(problem).assigned(np.zeros(len(problem.devices)))
 
-    # Few slots suffice mostly; only devices that are full can want more (the slots get worse).
-    slots = np.full(fleet, min(count, -(-count // fleet) + 1))
-    while True:
-        device = np.repeat(np.arange(fleet), slots)
-        rank = np.concatenate([np.arange(n) for n in slots])
-        pair = np.ix_(movable, device)
-        worth = problem.a[pair] * factor[device, rank] + extra[device, rank] - fees[pair]
-        cost = np.where(problem.allowed[pair], -worth, np.inf)
-        try:
-            rows, columns = linear_sum_assignment(cost)
-        except ValueError:  # too few slots where models are allowed
-            slots = np.minimum(count, 2 * slots)
-            continue
-        chosen = device[columns]
-        full = (np.bincount(chosen, minlength=fleet) >= slots) & (slots < count)
-        if not full.any():
-            break
-        slots[full] = np.minimum(count, 2 * slots[full])
-    where[movable[rows]] = chosen
-    bound = -float(cost[rows, columns].sum())
-    if prices is not None:
+
+class _Slots:
+    """The assignment of models to slots. It remembers how many slots were wanted so far."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.movable = np.flatnonzero(problem.allowed.any(axis=1))
+        count, fleet = len(self.movable), len(problem.devices)
+        self.factor = np.diff(_hull(np.arange(count + 1) * problem.alpha[:, : count + 1]), axis=1)
+        self.extra = np.diff(-_hull(-problem.beta[:, : count + 1]), axis=1)
+        # Few slots suffice mostly; only devices that are full can want more (the slots get worse).
+        self.slots = np.full(fleet, min(count, -(-count // fleet) + 1))
+        self.effort = 0
+
+    def assigned(self, prices: Floats) -> tuple[float, Ints]:
+        """Return the bound and its assignment, with a MB of each device at its price.
+
+        Any prices from 0 give a bound (Lagrangian relaxation of the limits on memory).
+        """
+        problem = self.problem
+        where = np.full(len(problem.items), NOWHERE, dtype=np.int64)
+        if self.movable.size == 0:
+            return 0.0, where
+        worth, chosen = self._assign(prices)
+        while self._grow(chosen):
+            worth, chosen = self._assign(prices)
+        where[self.movable] = chosen
         priced = prices > 0
-        bound += float((prices[priced] * problem.capacity[priced]).sum())
-    return bound, where
+        return worth + float((prices[priced] * problem.room[priced]).sum()), where
+
+    def _assign(self, prices: Floats) -> tuple[float, Ints]:
+        """Assign all models; none if there are too few slots where they are allowed."""
+        problem = self.problem
+        device = np.repeat(np.arange(len(self.slots)), self.slots)
+        rank = np.concatenate([np.arange(n) for n in self.slots])
+        pair = np.ix_(self.movable, device)
+        worth = problem.a[pair] * self.factor[device, rank] + self.extra[device, rank]
+        worth -= prices[device] * problem.memory[pair]
+        self.effort += len(self.movable) ** 2 * len(device)
+        try:
+            rows, columns = linear_sum_assignment(
+                np.where(problem.allowed[pair], worth, -np.inf), maximize=True
+            )
+        except ValueError:
+            return 0.0, np.zeros(0, dtype=np.int64)
+        return float(worth[rows, columns].sum()), device[columns]
+
+    def _grow(self, chosen: Ints) -> bool:
+        """Offer more slots where they ran out. Return whether there are more now."""
+        most = len(self.movable)
+        used = np.bincount(chosen, minlength=len(self.slots))
+        short = (used >= self.slots) | (chosen.size == 0)
+        grown = np.where(short, np.minimum(most, 2 * self.slots), self.slots)
+        changed = bool((grown > self.slots).any())
+        self.slots = grown
+        return changed
 
 
 def tightened(
@@ -79,16 +102,19 @@ def tightened(
     finite = np.isfinite(problem.capacity)
     if not finite.any():
         return bound, []
-    count, fleet = problem.shape
+    fleet = len(problem.devices)
+    slots = _Slots(problem)
     prices = np.zeros(fleet)
     tried: list[tuple[float, Ints]] = []
     best, where = bound, start
     scale, last, stalled = 1.0, bound, 0
-    for _ in range(max(1, min(_ROUNDS, _EFFORT // (count**2 * (count + fleet))))):
+    for _ in range(_ROUNDS):
+        if slots.effort > _EFFORT:
+            break
         placed = np.flatnonzero(where != NOWHERE)
         on = where[placed]
         used = summed(on, problem.memory[placed, on], fleet)
-        over = np.where(finite, used - np.where(finite, problem.capacity, 0.0), 0.0)
+        over = np.where(finite, used - np.where(finite, problem.room, 0.0), 0.0)
         tried.append((float(np.maximum(over, 0.0).sum()), where))
         # A device with room and no price is as it should be.
         slope = np.where((over < 0) & (prices == 0), 0.0, over)
@@ -96,7 +122,7 @@ def tightened(
         if length == 0:
             break
         prices = np.maximum(0.0, prices + scale * (last - known) / length * slope)
-        last, where = relaxed(problem, prices)
+        last, where = slots.assigned(prices)
         stalled = 0 if last < best - 1e-9 else stalled + 1
         best = min(best, last)
         if stalled >= 3:
