@@ -15,6 +15,7 @@ from schemas.errors import AgentRefused, ErrorBody, Unavailable
 from schemas.requests import AnyRequest
 
 REPLY_SECONDS = 10.0
+CONNECT_SECONDS = 10.0
 
 
 class AgentClient:
@@ -79,19 +80,38 @@ class AgentClient:
 
     async def publish_event(self, topic: str, event: dict[str, Any]) -> None:
         """Publish one event; return when the broker has it."""
-        await self._bus.publish(Outgoing(topic, json.dumps(event).encode()))
+        await self.publish_raw(topic, json.dumps(event).encode())
+
+    async def publish_raw(self, topic: str, payload: bytes) -> None:
+        """Publish any payload; return when the broker has it."""
+        await self._bus.publish(Outgoing(topic, payload))
 
 
 @asynccontextmanager
 async def connected(bus: Bus) -> AsyncIterator[AgentClient]:
-    """Run `bus` and a client on it for the time of the block."""
+    """Run `bus` and a client on it for the time of the block.
+
+    Raises:
+        Unavailable: the broker can't be reached in time.
+    """
     client = AgentClient(bus)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(bus.run(), name="client-bus")
         listening = tasks.create_task(client.listen(), name="client-listen")
         try:
+            await _until_connected(bus)
             yield client
         finally:
             listening.cancel()
             await bus.close()
             running.cancel()
+
+
+async def _until_connected(bus: Bus) -> None:
+    """Wait for every connection: a question sent before its replies are subscribed is lost."""
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            while bus.state != "connected":  # noqa: ASYNC110 - the port tells its state only
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise Unavailable(f"no broker within {CONNECT_SECONDS:g} s") from None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from typing import Literal
 
 import structlog
 
@@ -29,6 +30,7 @@ from schemas.replies import StatusReply
 
 LOOP_LAG_SECONDS = 0.25
 STATE_SECONDS = 10.0
+CONNECTED_POLL_SECONDS = 0.01
 DRAIN_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
@@ -175,6 +177,8 @@ class Daemon:
     async def _tell_state(self, on_ready: Callable[[], None]) -> None:
         """Publish the retained state: at once, then whenever it has changed."""
         told: AgentState | None = None
+        while self._bus.state != "connected":  # noqa: ASYNC110 - the port tells its state only
+            await asyncio.sleep(CONNECTED_POLL_SECONDS)
         while True:
             state = self._state("online")
             if state != told:
@@ -184,10 +188,10 @@ class Daemon:
                 told = state
             await asyncio.sleep(STATE_SECONDS)
 
-    def _state(self, status: str) -> AgentState:
+    def _state(self, status: Literal["online", "offline"]) -> AgentState:
         return AgentState(
             agent_id=self._config.agent_id,
-            status=status,  # type: ignore[arg-type]
+            status=status,
             version=VERSION,
             since=self._started_at,
             events_logged=self._heart.events,

@@ -356,8 +356,9 @@ def _widest_group(rows: Sequence[ImportedRow]) -> list[ModelRun]:
     groups: dict[tuple[str, str], dict[str, ModelRun]] = defaultdict(dict)
     for row in rows:
         run = row.benchmark
-        key = (run.model.name, run.setup.model_dump_json())
-        groups[key].setdefault(run.hardware.name, run)
+        if run.setup.batch_size is not None:
+            key = (run.model.name, run.setup.model_dump_json())
+            groups[key].setdefault(run.hardware.name, run)
     _, widest = max(groups.items(), key=lambda item: (len(item[1]), item[0]))
     return list(widest.values())
 
