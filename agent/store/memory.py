@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from datetime import UTC
 
 from agent.store.port import LogRecord, Snapshot
+from schemas.errors import StoreUnavailable
 
 
 class MemoryStore:
@@ -15,38 +17,56 @@ class MemoryStore:
         self._log: list[LogRecord] = []
         self._known: set[tuple[str, str]] = set()
         self._snapshot: Snapshot | None = None
+        self._closed = False
 
     async def append(self, records: Sequence[LogRecord]) -> list[LogRecord | None]:
         """Keep new records, in order; see the port."""
-        kept: list[LogRecord | None] = []
-        for record in records:
-            key = (record.source, record.id)
-            if key in self._known:
-                kept.append(None)
-                continue
-            self._known.add(key)
-            self._log.append(replace(record, seq=len(self._log) + 1))
-            kept.append(self._log[-1])
-        return kept
+        self._require_open()
+        return [self._keep(record) for record in records]
 
     async def replay(
         self, after_seq: int = 0, batch: int = 1_000
     ) -> AsyncIterator[list[LogRecord]]:
         """Yield the log in batches; see the port."""
-        for start in range(after_seq, len(self._log), batch):
-            yield self._log[start : start + batch]
+        self._require_open()
+        end = len(self._log)
+        for start in range(after_seq, end, batch):
+            self._require_open()
+            yield self._log[start : min(start + batch, end)]
 
     async def last_seq(self) -> int:
         """Return the newest `seq`."""
+        self._require_open()
         return len(self._log)
 
     async def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep it instead of earlier ones."""
+        self._require_open()
         self._snapshot = snapshot
 
     async def load_snapshot(self) -> Snapshot | None:
         """Return the kept one."""
+        self._require_open()
         return self._snapshot
 
     async def close(self) -> None:
-        """Nothing to release."""
+        """Take no more calls."""
+        self._closed = True
+
+    def _keep(self, record: LogRecord) -> LogRecord | None:
+        key = (record.source, record.id)
+        if key in self._known:
+            return None
+        self._known.add(key)
+        kept = replace(
+            record,
+            event_time=record.event_time.astimezone(UTC),
+            received_at=record.received_at.astimezone(UTC),
+            seq=len(self._log) + 1,
+        )
+        self._log.append(kept)
+        return kept
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")

@@ -15,7 +15,8 @@ class LogRecord:
     """One line of the append-only log.
 
     `source` and `id` identify it: a second record with the same pair changes nothing.
-    `body` is the event's `data`, or the logged answer, as JSON. `seq` is given by the store,
+    `body` is the event's `data`, or the logged answer, as JSON. `event_time` and `received_at`
+    carry a time zone; they come back in UTC, to the microsecond. `seq` is given by the store,
     gapless and rising in the order of the log; 0 before that.
     """
 
@@ -38,7 +39,11 @@ class Snapshot:
 
 
 class Store(Protocol):
-    """The event log, which is the truth, and snapshots, which are shortcuts."""
+    """The event log, which is the truth, and snapshots, which are shortcuts.
+
+    Calls may overlap: each takes effect as a whole, appends in the order in which they were
+    called. After `close`, everything but `close` raises `StoreUnavailable`.
+    """
 
     async def append(self, records: Sequence[LogRecord]) -> list[LogRecord | None]:
         """Commit records in their order, durably, in one transaction.
@@ -52,7 +57,15 @@ class Store(Protocol):
         ...
 
     def replay(self, after_seq: int = 0, batch: int = 1_000) -> AsyncIterator[list[LogRecord]]:
-        """Yield the log in order, in batches, beginning after `after_seq`."""
+        """Yield the log in order, in batches of at most `batch`, beginning after `after_seq`.
+
+        It ends where the log ended when the first batch was asked for: what is appended
+        meanwhile is left to whoever appends it.
+
+        Raises:
+            StoreUnavailable: the log can't be read.
+            Corrupt: records are missing from it.
+        """
         ...
 
     async def last_seq(self) -> int:
@@ -60,7 +73,7 @@ class Store(Protocol):
         ...
 
     async def save_snapshot(self, snapshot: Snapshot) -> None:
-        """Keep this snapshot instead of earlier ones."""
+        """Keep this snapshot instead of earlier ones. If that fails, the earlier one stays."""
         ...
 
     async def load_snapshot(self) -> Snapshot | None:
@@ -68,5 +81,5 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """Flush and release the file."""
+        """Finish what was asked for, flush, and release the file. Once is enough, twice is fine."""
         ...
