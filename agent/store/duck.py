@@ -293,10 +293,13 @@ def _why(path: str, message: str) -> str:
     """Say why a file can't be opened, in a person's words where the reason is known."""
     if holder := _HOLDER.search(message):
         return f"{path} is in use by another process (pid {holder[1]}): one agent holds it alone"
-    if "lock" in message:
+    # Not just "lock": a corrupt file's message names a block.
+    if "Could not set lock" in message:
         return f"{path} is in use by another process: one agent holds it alone ({message})"
     if "Unique file handle conflict" in message:
         return f"{path} is open in this process already"
+    if Path(path).is_dir():
+        return f"{path} is a folder: name a file in it"
     return f"{path} can't be opened as a store: {message}"
 
 
