@@ -12,7 +12,6 @@ from importlib.metadata import version
 
 from agent.heart.heart import Heart, HeartConfig
 from agent.journal import stimulus_of
-from agent.learning.catalogue import catalogue
 from agent.store.port import Snapshot, Store
 
 
@@ -52,9 +51,7 @@ async def restore(
         config: of a heart that starts anew; a snapshot brings its own.
         on_progress: told the newest applied and the last `seq`, batch by batch.
     """
-    # Both open files, which is nothing for the loop; both are remembered.
-    ours = await asyncio.to_thread(stamp)
-    await asyncio.to_thread(catalogue, config.bank.sheets)
+    ours = await asyncio.to_thread(stamp)  # reads files, which is nothing for the loop
     snapshot = await store.load_snapshot()
     set_aside = None
     heart = Heart(config)

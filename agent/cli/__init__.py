@@ -7,8 +7,10 @@ not there (agent, broker, store); 4 nothing meets the limits; 5 an import refuse
 
 from __future__ import annotations
 
+import logging
 import sys
 
+import structlog
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -46,10 +48,19 @@ app.command("evaluate")(evaluate.evaluate)
 
 def main() -> None:
     """Run the command line; end with an exit code that a script can use."""
+    _log_to_standard_error()
     try:
         app()
     except* PlacewiseError as group:
         sys.exit(_explain(_first(group)))
+
+
+def _log_to_standard_error() -> None:
+    """Keep standard output for answers; a command tells of trouble only (`run` tells more)."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def _first(group: BaseExceptionGroup[PlacewiseError]) -> PlacewiseError:

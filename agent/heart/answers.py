@@ -36,8 +36,12 @@ from schemas.requests import (
     StatusRequest,
     StrategyRequest,
 )
+from strategies.base import registered
 from strategies.place import PlacementCell
 from strategies.recommend import HardwareCandidate
+
+# Finds its modules now: the first decision would otherwise import files on the event loop.
+registered()
 
 _ESTIMATES: TypeAdapter[list[Estimates]] = TypeAdapter(list[Estimates])
 

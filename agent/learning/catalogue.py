@@ -118,3 +118,7 @@ def _partition(sheet: Sheet, hardware: str) -> Sheet:
         memory_gb=memory_gb,
         tdp_w=share(sheet.tdp_w, compute),
     )
+
+
+# Read with the module, once: the first prediction would otherwise open a file on the event loop.
+catalogue(())
