@@ -12,8 +12,8 @@ from agent.learning.catalogue import Sheet, catalogue
 from agent.learning.cell import Cell
 from agent.learning.descriptors import Descriptors, HardwareDescriptors, ModelDescriptors
 from agent.learning.digest import digest
-from agent.learning.features import Frame, Names, frame_of
-from agent.learning.learner import Domain, Learner
+from agent.learning.features import Frame, Keys, frame_of
+from agent.learning.learner import Domain, Guesses, Learner
 
 METRICS = ("throughput_per_s", "latency_ms", "memory_mb", "power_w")
 
@@ -29,11 +29,13 @@ class BankConfig:
         sheets: a user's own data sheets; they replace shipped ones of the same name.
         setups: set-ups that each metric remembers.
         names: models, and hardware, whose descriptions are remembered.
+        rows: measurements that are remembered one by one.
     """
 
     sheets: tuple[Sheet, ...] = ()
     setups: int = 1024
     names: int = 16384
+    rows: int = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Bank:
         self.config = config or BankConfig()
         self.observed_count = 0
         self._descriptors = Descriptors(self.config.names)
-        self._learners = {metric: Learner(metric, self.config.setups) for metric in METRICS}
+        self._learner = Learner(METRICS, self.config.setups, self.config.rows)
         self._units: dict[str, list[str]] = {metric: [] for metric in METRICS}
 
     def learn(self, observation: Observation) -> None:
@@ -102,20 +104,15 @@ class Bank:
         cell = self._descriptors.learn(observation.cell)
         if observation.outcome != "ok":
             return
-        values = {
-            metric: value
-            for metric, value in observation.metrics.items()
-            if metric in self._learners and _SMALLEST < value < _LARGEST
-        }
-        if not values:
-            return
-        frame = self._frame([cell])
-        for metric, value in values.items():
-            unit = observation.units.get(metric, "")
-            if unit not in self._units[metric]:
-                self._units[metric].append(unit)
-            domain = (unit, frame.names[0].task)
-            self._learners[metric].learn(frame, 0, domain, math.log(value))
+        values = {}
+        for metric, value in observation.metrics.items():
+            if metric in self._units and _SMALLEST < value < _LARGEST:
+                unit = observation.units.get(metric, "")
+                if unit not in self._units[metric]:
+                    self._units[metric].append(unit)
+                values[metric] = (unit, math.log(value))
+        if values:
+            self._learner.learn(self._frame([cell]), values)
 
     def predict(
         self,
@@ -135,10 +132,13 @@ class Bank:
         if not cells:
             return results
         frame = self._frame([self._descriptors.fill(cell) for cell in cells])
-        for metric in metrics:
-            learner = self._learners[metric]
-            if learner.total:
-                self._predict(metric, learner, frame, (units or {}).get(metric), results)
+        domains = {
+            metric: [self._domain(metric, keys, (units or {}).get(metric)) for keys in frame.keys]
+            for metric in metrics
+            if self._learner.total(metric)
+        }
+        for metric, guesses in self._learner.predict(frame, domains).items():
+            _put(metric, domains[metric], guesses, results)
         return results
 
     def known_hardware(self) -> list[str]:
@@ -164,57 +164,35 @@ class Bank:
     def _frame(self, cells: Sequence[Cell]) -> Frame:
         return frame_of(cells, catalogue(self.config.sheets))
 
-    def _predict(
-        self,
-        metric: str,
-        learner: Learner,
-        frame: Frame,
-        unit: str | None,
-        results: list[dict[str, Predicted]],
-    ) -> None:
-        domains: list[Domain] = []
-        rows: list[int] = []
-        for row, names in enumerate(frame.names):
-            domain = self._domain(metric, learner, names, unit)
-            if domain is not None:
-                domains.append(domain)
-                rows.append(row)
-        if not rows:
-            return
-        guesses = learner.predict(frame.take(rows), domains)
-        value = np.exp(guesses.centre)
-        low = np.exp(guesses.centre - guesses.half_width)
-        high = np.exp(guesses.centre + guesses.half_width)
-        for row, domain, one, under, over, confidence, basis in zip(
-            rows,
-            domains,
-            value.tolist(),
-            low.tolist(),
-            high.tolist(),
-            guesses.confidence.tolist(),
-            guesses.basis.tolist(),
-            strict=True,
-        ):
-            results[row][metric] = Predicted(
-                one, under, over, confidence, domain[0] or None, Basis(*basis)
-            )
-
-    def _domain(
-        self, metric: str, learner: Learner, names: Names, unit: str | None
-    ) -> Domain | None:
+    def _domain(self, metric: str, keys: Keys, unit: str | None) -> Domain | None:
         """Return the domain to predict a cell in: of the unit asked for, or of the best known."""
-        known = self._units[metric]
-        if unit is not None:
-            if unit not in known:
-                return None
-        elif len(known) == 1:
-            unit = known[0]
-        else:
-            unit = max(known, key=lambda one: _strength(learner.support(one, names)))
-        domain = (unit, names.task)
-        return domain if learner.knows(domain) else learner.nearest(domain)
+        if unit is None:
+            known = self._units[metric]
+            unit = known[0] if len(known) == 1 else self._learner.best_unit(metric, known, keys)
+        return self._learner.domain(metric, unit, keys.task)
 
 
-def _strength(support: tuple[int, int, int, int]) -> tuple[bool, bool, bool, int]:
-    model, hardware, task, total = support
-    return model > 0 and hardware > 0, model > 0 or hardware > 0, task > 0, total
+def _put(
+    metric: str,
+    domains: Sequence[Domain | None],
+    guesses: Guesses,
+    results: list[dict[str, Predicted]],
+) -> None:
+    """Put the guesses of one metric into the results, out of log space."""
+    value = np.exp(guesses.centre)
+    low = np.exp(guesses.centre - guesses.half_width)
+    high = np.exp(guesses.centre + guesses.half_width)
+    for result, domain, one, under, over, confidence, basis in zip(
+        results,
+        domains,
+        value.tolist(),
+        low.tolist(),
+        high.tolist(),
+        guesses.confidence.tolist(),
+        guesses.basis.tolist(),
+        strict=True,
+    ):
+        if domain is not None:
+            result[metric] = Predicted(
+                one, under, over, confidence, domain.unit or None, Basis(*basis)
+            )

@@ -12,31 +12,37 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.learning.catalogue import Catalogue, Sheet
 from agent.learning.cell import Cell
+from agent.learning.identity import number_of
 from agent.learning.roofline import TRAINING_FACTOR, bytes_per_weight, log_times
 
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 
 _TAG = re.compile(r"\.(?=[A-Za-z])")
 """A dot before a letter starts a tag of other weights; before a digit, a version (`Qwen1.5`)."""
 
-_USUAL_LOG = np.log([25.0, 4.0, 15.0, 224.0, 8.0, 512.0, 256.0, 4.0, 1.0])
+_VERSION = re.compile(r"[-_ ]?v?\d")
+"""Where the name of a runtime ends and its version starts."""
 
-_REFERENCE_FLOPS_LOG = math.log(100e12)
-_REFERENCE_BYTES_LOG = math.log(1e12)
-_USUAL_SHEET = Sheet(
-    "usual", fp16_tflops=50.0, fp32_tflops=15.0, bandwidth_gb_per_s=500.0, memory_gb=24.0
-)
+_PARAMS, _GMACS, _ACTS, _EDGE = (math.log(usual) for usual in (25.0, 4.0, 15.0, 224.0))
+_BATCH, _SEQ_IN, _SEQ_OUT, _CONCURRENCY = (math.log(usual) for usual in (8.0, 512.0, 256.0, 4.0))
+_TOKENS = math.log(160.0)
+_THOUSAND, _MILLION, _TWO = math.log(1e3), math.log(1e6), math.log(2.0)
+
+_REFERENCE = (math.log(100e12), math.log(1e12))
+"""Logs of flop/s and bytes/s of the device on which one time is compared with another."""
+
+_USUAL_SHEET = Sheet("usual", None, 50.0, 15.0, 500.0)
 _USUAL_BY_CLASS = {
-    "cpu": Sheet("cpu", fp16_tflops=2.0, fp32_tflops=2.0, bandwidth_gb_per_s=80.0, memory_gb=64.0),
-    "npu": Sheet(
-        "npu", fp16_tflops=200.0, fp32_tflops=20.0, bandwidth_gb_per_s=500.0, memory_gb=32.0
-    ),
+    "cpu": Sheet("cpu", "cpu", 2.0, 2.0, 80.0),
+    "npu": Sheet("npu", "npu", 200.0, 20.0, 500.0),
 }
 
 LINEAR = (
@@ -79,28 +85,62 @@ LINEAR = (
 
 WIDTH = len(LINEAR)
 BIAS, TIME, SPEED = LINEAR.index("bias"), LINEAR.index("time"), LINEAR.index("speed")
-FLAGS = slice(LINEAR.index("no_params"), WIDTH)
+
+SIZES = LINEAR[1:10]
+"""The columns of `Frame.sizes`, in order: four of the network, then those of how it is run."""
+
+PARTS = ("hardware", "task", "precision", "runtime", "options", "parallelism", "runtime name")
+"""What makes a set-up."""
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """What identifies a cell, as keys; equal keys mean the same thing.
+class Setup:
+    """What cells of one hardware, run in one way, have in common.
 
     Attributes:
-        stem: the network that a model name stands for, whatever its weights.
-        group: architecture, or the family where no architecture is given.
-        setup: hardware and the way it runs, without the sizes.
-        cell: everything, sizes included.
+        number: stands for the set-up.
+        parts: numbers of `PARTS`.
+        sheet: whether a data sheet was found.
+        rates: logs of peak flop/s and bytes/s of one device.
+        bytes_log: log of the bytes of one weight.
+        work_log: log of the work of the task relative to a forward pass.
     """
 
-    model: str
-    stem: str
-    group: str
-    hardware: str
-    hardware_class: str
-    task: str
-    setup: tuple[str, ...]
-    cell: tuple[str | float | None, ...]
+    number: int
+    parts: tuple[int, ...]
+    sheet: bool
+    rates: tuple[float, float]
+    bytes_log: float
+    work_log: float
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What identifies a cell, as numbers; equal numbers mean the same thing.
+
+    Attributes:
+        model: the model's name.
+        stem: the network that the name stands for, whatever its weights.
+        group: architecture, or the family where no architecture is given.
+        task: what it is run for.
+        hardware: the hardware's name.
+        setup: hardware and the way it runs, without the sizes.
+        shape: the sizes at which it runs.
+        cell: all of it.
+        parts: numbers of the set-up's `PARTS`.
+        task_name: the task as a word.
+    """
+
+    model: int
+    stem: int
+    group: int
+    task: int
+    hardware: int
+    setup: int
+    shape: int
+    cell: int
+    parts: tuple[int, ...]
+    task_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,192 +148,176 @@ class Frame:
     """Features of `n` cells.
 
     Attributes:
-        names: `n` identities.
+        keys: `n` identities.
         linear: `(n, WIDTH)`, finite.
-        log_time_s: `(n,)`, the natural log of one item's roofline seconds.
+        sizes: `(n, len(SIZES))`, the linear columns of that name.
         missing: `(n,)`, the share of describing features that had to be imputed.
     """
 
-    names: list[Names]
+    keys: list[Keys]
     linear: Floats
-    log_time_s: Floats
+    sizes: Singles
     missing: Floats
 
     def __len__(self) -> int:
-        return len(self.names)
-
-    def take(self, rows: Sequence[int]) -> Frame:
-        """Return the frame of some of its rows."""
-        if len(rows) == len(self.names):
-            return self
-        return Frame(
-            [self.names[row] for row in rows],
-            self.linear[rows],
-            self.log_time_s[rows],
-            self.missing[rows],
-        )
-
-
-def names_of(cell: Cell, sheet: Sheet | None) -> Names:
-    """Return the keys that identify a cell."""
-    stem = _TAG.split(cell.model, maxsplit=1)[0]
-    task = cell.task or ""
-    hardware_class = cell.hardware_class or (sheet.hardware_class if sheet else None) or ""
-    setup = (
-        cell.hardware,
-        task,
-        cell.precision or "",
-        cell.runtime or "",
-        cell.runtime_options or "",
-        cell.parallelism or "",
-    )
-    return Names(
-        model=cell.model,
-        stem=stem,
-        group=cell.architecture or cell.family or "",
-        hardware=cell.hardware,
-        hardware_class=hardware_class,
-        task=task,
-        setup=setup,
-        cell=(
-            cell.model,
-            *setup,
-            cell.device_count,
-            cell.batch_size,
-            cell.input_size,
-            cell.sequence_in,
-            cell.sequence_out,
-            cell.concurrency,
-        ),
-    )
+        return len(self.keys)
 
 
 def frame_of(cells: Sequence[Cell], catalogue: Catalogue) -> Frame:
     """Return the features of cells; any number or name may be missing or never seen before."""
-    names = []
-    raw = np.empty((len(cells), 9))
-    sheets = np.empty((len(cells), 2))
-    bytes_log = np.empty(len(cells))
-    work_log = np.empty(len(cells))
-    found = np.empty(len(cells))
-    for i, cell in enumerate(cells):
-        sheet = catalogue.find(cell.hardware)
-        names.append(names_of(cell, sheet))
-        raw[i] = (
-            _size(cell.parameters_m),
-            _size(cell.gmacs),
-            _size(cell.activations_m),
-            _size(cell.input_size),
-            _size(cell.batch_size),
-            _size(cell.sequence_in),
-            _size(cell.sequence_out),
-            _size(cell.concurrency),
-            _size(cell.device_count),
+    keys, rows, missing = [], [], []
+    for cell in cells:
+        setup = _setup(
+            catalogue,
+            cell.hardware,
+            cell.hardware_class or "",
+            cell.task or "",
+            cell.precision or "",
+            cell.runtime or "",
+            cell.runtime_options or "",
+            cell.parallelism or "",
         )
-        size = bytes_per_weight(cell.precision)
-        bytes_log[i] = math.log(size or 2.0)
-        work_log[i] = math.log(TRAINING_FACTOR) if cell.task == "training" else 0.0
-        found[i] = sheet is not None
-        sheets[i] = _rates(sheet, names[-1].hardware_class, size or 2.0)
-    return _frame(names, raw, sheets, bytes_log, work_log, found)
+        keys.append(_keys(cell, setup))
+        row = _linear(cell, setup)
+        rows.append(row)
+        described = (cell.parameters_m or cell.gmacs) is not None
+        missing.append(1.0 - (described + (cell.batch_size is not None) + setup.sheet) / 3.0)
+    linear = np.array(rows)
+    return Frame(keys, linear, linear[:, 1:10].astype(np.float32), np.array(missing))
 
 
-def _frame(
-    names: list[Names],
-    raw: Floats,
-    sheets: Floats,
-    bytes_log: Floats,
-    work_log: Floats,
-    found: Floats,
-) -> Frame:
-    known = raw > 0
-    with np.errstate(divide="ignore"):
-        logs = np.log(raw, where=known, out=np.full_like(raw, np.nan))
-    params, gmacs, acts, edge, batch, seq_in, seq_out, concurrency, devices = logs.T
-    has_p, has_g, has_a, has_i, has_b, has_si, has_so, _, _ = known.T
-    has_seq = has_si | has_so
+@lru_cache(maxsize=16_384)
+def _stem(model: str) -> tuple[int, int]:
+    """Return the numbers of a model and of its network."""
+    return number_of("model", model), number_of("stem", _TAG.split(model, maxsplit=1)[0])
 
-    tokens = np.log(np.where(has_seq, np.nan_to_num(raw[:, 5]) + np.nan_to_num(raw[:, 6]), 160.0))
-    gmacs_of_params = np.where(has_p, params, _USUAL_LOG[0]) + tokens - math.log(1000.0)
-    gmacs = np.where(has_g, gmacs, np.where(has_p, gmacs_of_params, _USUAL_LOG[1]))
-    params = np.where(
-        has_p, params, np.where(has_g, gmacs - tokens + math.log(1000.0), _USUAL_LOG[0])
-    )
-    acts = np.where(has_a, acts, _USUAL_LOG[2] + 0.6 * (gmacs - _USUAL_LOG[1]))
-    edge = np.where(has_i, edge, _USUAL_LOG[3])
-    batch_or_one = np.where(has_b, batch, 0.0)
-    batch = np.where(has_b, batch, _USUAL_LOG[4])
-    seq_in = np.where(has_si, seq_in, _USUAL_LOG[5])
-    seq_out_or_one = np.where(has_so, seq_out, 0.0)
-    seq_out = np.where(has_so, seq_out, _USUAL_LOG[6])
-    concurrency = np.where(known[:, 7], concurrency, _USUAL_LOG[7])
-    devices = np.where(known[:, 8], devices, 0.0)
 
-    weight_bytes = params + math.log(1e6) + bytes_log
-    activation_bytes = acts + math.log(2e6) + np.maximum(bytes_log, math.log(2.0))
-    reads = seq_out_or_one - batch_or_one
-    sizes = (gmacs + work_log, weight_bytes, activation_bytes, reads)
-    flops, rate = (sheets + devices[:, None]).T
-    compute, memory = log_times(*sizes, flops, rate)
-    here = np.maximum(compute, memory)
-    reference = np.maximum(
-        *log_times(
-            *sizes,
-            np.full_like(devices, _REFERENCE_FLOPS_LOG),
-            np.full_like(devices, _REFERENCE_BYTES_LOG),
-        )
+@lru_cache(maxsize=16_384)
+def _setup(catalogue: Catalogue, hardware: str, hardware_class: str, *way: str) -> Setup:
+    """Return what hardware and a way to run on it say.
+
+    Args:
+        catalogue: of data sheets.
+        hardware: its name.
+        hardware_class: its class, or nothing.
+        way: task, precision, runtime, runtime options, parallelism.
+    """
+    task, precision, runtime, _, _ = way
+    sheet = catalogue.find(hardware)
+    size = bytes_per_weight(precision) or 2.0
+    parts = (hardware, *way, _VERSION.split(runtime, maxsplit=1)[0])
+    known_class = hardware_class or (sheet.hardware_class if sheet else None) or ""
+    return Setup(
+        number=number_of(hardware, *way),
+        parts=tuple(number_of(*one) for one in zip(PARTS, parts, strict=True)),
+        sheet=sheet is not None,
+        rates=_rates(sheet, known_class, size),
+        bytes_log=math.log(size),
+        work_log=math.log(TRAINING_FACTOR) if task == "training" else 0.0,
     )
 
-    p, g, a = (params - _USUAL_LOG[0]) / 2, (gmacs - _USUAL_LOG[1]) / 2, (acts - _USUAL_LOG[2]) / 2
-    b, si, so = batch - _USUAL_LOG[4], seq_in - _USUAL_LOG[5], seq_out - _USUAL_LOG[6]
-    b, si, so = b / 2, si / 2, so / 2
-    linear = np.column_stack(
+
+def _keys(cell: Cell, setup: Setup) -> Keys:
+    model, stem = _stem(cell.model)
+    # Hashes of numbers, unlike those of texts, are the same in every process.
+    shape = hash(
         (
-            np.ones(len(names)),
-            p,
-            g,
-            a,
-            edge - _USUAL_LOG[3],
-            b,
-            si,
-            so,
-            (concurrency - _USUAL_LOG[7]) / 2,
-            devices,
-            (reference + 7.0) / 2,
-            (here - reference) / 2,
-            np.tanh((compute - memory) / 2),
-            b * b / 2,
-            b * p / 2,
-            b * g / 2,
-            b * si / 2,
-            b * so / 2,
-            b * devices / 2,
-            si * si / 2,
-            so * so / 2,
-            si * so / 2,
-            p * devices / 2,
-            g * g / 2,
-            a * a / 2,
-            g * a / 2,
-            bytes_log - math.log(2.0),
-            ~has_p,
-            ~has_g,
-            ~has_a,
-            ~has_i,
-            ~has_b,
-            ~has_seq,
-            1.0 - found,
+            cell.device_count or 0.0,
+            cell.batch_size or 0.0,
+            cell.input_size or 0.0,
+            cell.sequence_in or 0.0,
+            cell.sequence_out or 0.0,
+            cell.concurrency or 0.0,
         )
     )
-    described = np.column_stack((has_p | has_g, has_b, found > 0))
-    return Frame(names, linear, here, 1.0 - described.mean(axis=1))
+    return Keys(
+        model=model,
+        stem=stem,
+        group=number_of("group", cell.architecture or cell.family or ""),
+        task=setup.parts[1],
+        hardware=setup.parts[0],
+        setup=setup.number,
+        shape=shape,
+        cell=hash((model, setup.number, shape)),
+        parts=setup.parts,
+        task_name=cell.task or "",
+    )
 
 
-def _size(value: float | None) -> float:
-    """Return a size that can be taken the log of, or zero for what is not known or not usable."""
+def _linear(cell: Cell, setup: Setup) -> tuple[float, ...]:
+    has_params, params = _log(cell.parameters_m, _PARAMS)
+    has_gmacs, gmacs = _log(cell.gmacs, _GMACS)
+    has_acts, acts = _log(cell.activations_m, 0.0)
+    has_input, edge = _log(cell.input_size, _EDGE)
+    has_batch, batch = _log(cell.batch_size, _BATCH)
+    has_in, seq_in = _log(cell.sequence_in, _SEQ_IN)
+    has_out, seq_out = _log(cell.sequence_out, _SEQ_OUT)
+    _, concurrency = _log(cell.concurrency, _CONCURRENCY)
+    _, devices = _log(cell.device_count, 0.0)
+
+    tokens = _TOKENS
+    if has_in or has_out:
+        tokens = math.log(has_in * math.exp(seq_in) + has_out * math.exp(seq_out))
+    if not has_gmacs and has_params:
+        gmacs = params + tokens - _THOUSAND
+    elif has_gmacs and not has_params:
+        params = gmacs - tokens + _THOUSAND
+    if not has_acts:
+        acts = _ACTS + 0.6 * (gmacs - _GMACS)
+
+    weight_bytes = params + _MILLION + setup.bytes_log
+    activation_bytes = acts + _MILLION + _TWO + max(setup.bytes_log, _TWO)
+    reads = has_out * seq_out - has_batch * batch
+    work = (gmacs + setup.work_log, weight_bytes, activation_bytes, reads)
+    compute, memory = log_times(*work, setup.rates[0] + devices, setup.rates[1] + devices)
+    here = max(compute, memory)
+    reference = max(log_times(*work, *_REFERENCE))
+
+    p, g, a = (params - _PARAMS) / 2, (gmacs - _GMACS) / 2, (acts - _ACTS) / 2
+    b, si, so = (batch - _BATCH) / 2, (seq_in - _SEQ_IN) / 2, (seq_out - _SEQ_OUT) / 2
+    return (
+        1.0,
+        p,
+        g,
+        a,
+        edge - _EDGE,
+        b,
+        si,
+        so,
+        (concurrency - _CONCURRENCY) / 2,
+        devices,
+        (reference + 7.0) / 2,
+        (here - reference) / 2,
+        math.tanh((compute - memory) / 2),
+        b * b / 2,
+        b * p / 2,
+        b * g / 2,
+        b * si / 2,
+        b * so / 2,
+        b * devices / 2,
+        si * si / 2,
+        so * so / 2,
+        si * so / 2,
+        p * devices / 2,
+        g * g / 2,
+        a * a / 2,
+        g * a / 2,
+        setup.bytes_log - _TWO,
+        1.0 - has_params,
+        1.0 - has_gmacs,
+        1.0 - has_acts,
+        1.0 - has_input,
+        1.0 - has_batch,
+        1.0 - (has_in or has_out),
+        1.0 - setup.sheet,
+    )
+
+
+def _log(value: float | None, usual: float) -> tuple[bool, float]:
+    """Return whether a size is known, and its log or the usual one."""
     if value is None or not 0.0 < value < 1e15:
-        return 0.0
-    return max(value, 1e-9)
+        return False, usual
+    return True, math.log(max(value, 1e-9))
 
 
 def _rates(sheet: Sheet | None, hardware_class: str, weight_bytes: float) -> tuple[float, float]:

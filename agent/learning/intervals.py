@@ -10,7 +10,8 @@ follows the misses of the set-up (adaptive conformal inference, Gibbs and Candes
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,20 +28,21 @@ CLOSE = 0.2
 _FLOOR = 0.003
 """No measurement repeats better than this (log space), so no scale is smaller."""
 
-_EDGES = np.linspace(-5.0, 5.0, 61)
-"""Edges of the histograms: log of error over usual error."""
+_LOWEST, _STEP, _BINS = -5.0, 1.0 / 6.0, 62
+"""The histograms count the log of error over usual error; the outer bins take the rest."""
 
-_BINS = len(_EDGES) + 1
-_STEP = float(_EDGES[1] - _EDGES[0])
 _FADE = 1.0 - 1.0 / 400.0
 _FILL = 15.0
 """Errors of its own that a set-up needs to count as much as everything above it."""
 
-_NARROWEST, _WIDEST = -12.0, float(np.log(np.log(1e4)))
-"""Bounds of the log of a half-width: a factor of 10,000 either way says that nothing is known."""
-
 _ADAPT = 0.01
 _LEVEL_LOW, _LEVEL_HIGH = 0.80, 0.985
+
+_NARROWEST, _WIDEST = -12.0, math.log(math.log(1e4))
+"""Bounds of the log of a half-width: a factor of 10,000 either way says that nothing is known."""
+
+_UNDER = math.log(-math.log1p(-CLOSE) + _FLOOR)
+_OVER = math.log(math.log1p(CLOSE) + _FLOOR)
 
 
 class Intervals:
@@ -56,105 +58,119 @@ class Intervals:
         self.capacity = capacity
         self._weights = np.array(prior, dtype=float)
         self._covariance = np.diag(1.0 / np.asarray(firmness, dtype=float))
-        self._index: dict[Hashable, int] = {}
-        centres = np.concatenate(([_EDGES[0]], _EDGES[:-1] + _STEP / 2, [_EDGES[-1]]))
+        self._index: dict[int, int] = {}
+        centres = _LOWEST + _STEP * (np.arange(_BINS) - 0.5)
         # Half-normal errors, their log centred: what one expects before the first error is known.
         density = np.exp(centres - 0.63 - 0.5 * np.exp(2 * (centres - 0.63)))
-        self._start = density / density.sum()
+        # Row 0 is what one expects, row 1 everything, the others as `_index` says.
         self._bins = np.zeros((16, _BINS))
-        self._bins[0] = 20.0 * self._start
+        self._bins[0] = density / density.sum()
+        self._count = np.zeros(16)
         self._level = np.full(16, NOMINAL)
 
-    def learn(self, path: Sequence[Hashable], reasons: Floats, error: float) -> None:
+    def learn(self, path: Sequence[int], reasons: Floats, error: float) -> float:
         """Learn one error (log space) of a cell that was predicted before it was learnt.
 
         Args:
             path: keys from the widest to the set-up; the same keys always come before a key.
             reasons: `(k,)`, what the size of the error may depend on.
             error: measured minus predicted.
-        """
-        size = float(np.log(abs(error) + _FLOOR))
-        usual = float(self._weights @ reasons)
-        score = size - usual
-        nodes = np.array([[0, *(self._node(key) for key in path)]])
-        level = self._level[nodes[0, -1]]
-        missed = score > float(self._quantile(self._mixture(nodes), np.array([level]))[0])
-        self._level[nodes[0, -1]] = min(
-            max(level + _ADAPT * (float(missed) - (1.0 - NOMINAL)), _LEVEL_LOW), _LEVEL_HIGH
-        )
-        column = int(np.searchsorted(_EDGES, score))
-        for node in nodes[0]:
-            self._bins[node] *= _FADE
-            self._bins[node, column] += 1.0
-        # Recursive least squares with slow forgetting, its step bounded against outliers.
-        projected = self._covariance @ reasons
-        gain = projected / (1.0 + float(reasons @ projected))
-        self._weights += gain * min(max(score, -3.0), 3.0)
-        self._covariance -= np.outer(gain, projected)
-        trace = float(np.trace(self._covariance))
-        if trace < 10.0 * len(reasons):
-            self._covariance *= 1.0 + 1.0 / 5000.0
 
-    def half_widths(
-        self, paths: Sequence[Sequence[Hashable]], reasons: Floats
-    ) -> tuple[Floats, Floats]:
+        Returns:
+            The half-width of the interval that the error was held against.
+        """
+        usual = float(self._weights @ reasons)
+        score = math.log(abs(error) + _FLOOR) - usual
+        nodes = np.array([1, *(self._node(key) for key in path)])
+        level = float(self._level[nodes[-1]])
+        quantile = self._quantile(self._mixture(nodes[None])[0], level)
+        miss = float(score > quantile)
+        level += _ADAPT * (miss - (1.0 - NOMINAL))
+        self._level[nodes[-1]] = min(max(level, _LEVEL_LOW), _LEVEL_HIGH)
+        column = min(max(math.ceil((score - _LOWEST) / _STEP), 0), _BINS - 1)
+        self._bins[nodes] *= _FADE
+        self._bins[nodes, column] += 1.0
+        self._count[nodes] = self._count[nodes] * _FADE + 1.0
+        self._regress(reasons, score)
+        return math.exp(min(max(usual + quantile, _NARROWEST), _WIDEST))
+
+    def half_widths(self, paths: Sequence[Sequence[int]], reasons: Floats) -> tuple[Floats, Floats]:
         """Return `(n,)` half-widths in log space, and `(n,)` chances of being close.
 
         Args:
             paths: `n` paths of equal length; unknown keys fall back to what is above them.
             reasons: `(n, k)`.
         """
-        nodes = np.array([[0, *(self._index.get(key, -1) for key in path)] for path in paths])
-        mixture = self._mixture(nodes)
+        find = self._index.get
+        nodes = np.array([[1, *(find(key, -1) for key in path)] for path in paths])
+        cumulative = np.cumsum(self._mixture(nodes), axis=1)
         usual = reasons @ self._weights
         levels = np.where(nodes[:, -1] >= 0, self._level[nodes[:, -1]], NOMINAL)
-        width = np.exp(np.clip(usual + self._quantile(mixture, levels), _NARROWEST, _WIDEST))
-        chance = 0.5 * (
-            self._below(mixture, np.log(-np.log1p(-CLOSE) + _FLOOR) - usual)
-            + self._below(mixture, np.log(np.log1p(CLOSE) + _FLOOR) - usual)
-        )
+        column = np.minimum((cumulative < levels[:, None]).sum(axis=1), _BINS - 1)
+        line = np.arange(len(nodes))
+        above = cumulative[line, column]
+        below = np.where(column > 0, cumulative[line, column - 1], 0.0)
+        part = np.clip((levels - below) / np.maximum(above - below, 1e-12), 0.0, 1.0)
+        quantile = _LOWEST + _STEP * (column - 1 + part)
+        width = np.exp(np.clip(usual + quantile, _NARROWEST, _WIDEST))
+        chance = 0.5 * (_below(cumulative, _UNDER - usual) + _below(cumulative, _OVER - usual))
         return np.maximum(width - _FLOOR, _FLOOR), np.clip(chance, 0.0, 1.0)
 
     def _mixture(self, nodes: Integers) -> Floats:
         """Return `(n, bins)` chances, each level filled up by those above it."""
-        mixture = np.broadcast_to(self._start, (len(nodes), _BINS))
-        for column in nodes.T:
-            counts = np.where(column[:, None] >= 0, self._bins[column], 0.0)
-            mixture = (counts + _FILL * mixture) / (counts.sum(axis=1, keepdims=True) + _FILL)
+        known = nodes >= 0
+        weight = 1.0 / (np.where(known, self._count[nodes], 0.0) + _FILL)
+        # What is above a level counts as much as `_FILL` errors of its own.
+        passed = np.cumprod((_FILL * weight)[:, ::-1], axis=1)[:, ::-1]
+        share = np.empty((len(nodes), nodes.shape[1] + 1))
+        share[:, 0] = passed[:, 0]
+        share[:, 1:-1] = passed[:, 1:] * weight[:, :-1]
+        share[:, -1] = weight[:, -1]
+        share[:, 1:] *= known
+        rows = np.concatenate((np.zeros((len(nodes), 1), dtype=np.int64), nodes), axis=1)
+        mixture: Floats = np.matmul(share[:, None, :], self._bins[rows])[:, 0]
         return mixture
 
     @staticmethod
-    def _quantile(mixture: Floats, levels: Floats) -> Floats:
-        cumulative = np.cumsum(mixture, axis=1)
-        column = np.minimum((cumulative < levels[:, None]).sum(axis=1), _BINS - 1)
-        rows = np.arange(len(mixture))
-        inside = mixture[rows, column]
-        before = cumulative[rows, column] - inside
-        part = np.clip((levels - before) / np.maximum(inside, 1e-12), 0.0, 1.0)
-        scores: Floats = _EDGES[0] + _STEP * (column - 1 + part)
-        return scores
+    def _quantile(mixture: Floats, level: float) -> float:
+        cumulative = np.cumsum(mixture)
+        column = min(int(np.searchsorted(cumulative, level)), _BINS - 1)
+        inside = float(mixture[column])
+        part = (level - float(cumulative[column]) + inside) / max(inside, 1e-12)
+        return _LOWEST + _STEP * (column - 1 + min(max(part, 0.0), 1.0))
 
-    @staticmethod
-    def _below(mixture: Floats, scores: Floats) -> Floats:
-        position = np.clip((scores - _EDGES[0]) / _STEP + 1.0, 0.0, _BINS - 1e-9)
-        column = position.astype(np.int64)
-        rows = np.arange(len(mixture))
-        before = np.cumsum(mixture, axis=1)[rows, column] - mixture[rows, column]
-        result: Floats = before + (position - column) * mixture[rows, column]
-        return result
+    def _regress(self, reasons: Floats, score: float) -> None:
+        """Take one step of recursive least squares, bounded against outliers, slowly forgetting."""
+        projected = self._covariance @ reasons
+        gain = projected / (1.0 + float(reasons @ projected))
+        self._weights += gain * min(max(score, -3.0), 3.0)
+        self._covariance -= np.outer(gain, projected)
+        if float(self._covariance.trace()) < 10.0 * len(reasons):
+            self._covariance *= 1.0 + 1.0 / 5000.0
 
-    def _node(self, key: Hashable) -> int:
-        node = self._index.get(key)
-        if node is None:
-            node = len(self._index) + 1
-            if node > self.capacity:
+    def _node(self, key: int) -> int:
+        node = self._index.pop(key, -1)
+        if node < 0:
+            node = len(self._index) + 2
+            if node > self.capacity + 1:
                 node = self._index.pop(next(iter(self._index)))
             elif node >= len(self._bins):
                 self._bins = np.concatenate((self._bins, np.zeros_like(self._bins)))
+                self._count = np.concatenate((self._count, np.zeros_like(self._count)))
                 self._level = np.concatenate((self._level, np.full_like(self._level, NOMINAL)))
             self._bins[node] = 0.0
+            self._count[node] = 0.0
             self._level[node] = NOMINAL
-        else:
-            del self._index[key]
         self._index[key] = node
         return node
+
+
+def _below(cumulative: Floats, scores: Floats) -> Floats:
+    """Return the `(n,)` chances that a score lies below given ones."""
+    position = np.clip((scores - _LOWEST) / _STEP + 1.0, 0.0, _BINS - 1e-9)
+    column = position.astype(np.int64)
+    line = np.arange(len(cumulative))
+    above = cumulative[line, column]
+    below = np.where(column > 0, cumulative[line, column - 1], 0.0)
+    chance: Floats = below + (position - column) * (above - below)
+    return chance

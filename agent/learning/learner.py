@@ -1,46 +1,74 @@
-"""The learner of one metric: the hierarchy, and how wrong it tends to be."""
+"""The learner of all metrics: a law, a process on what it leaves, and how wrong both are."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.learning.effects import Effects
-from agent.learning.features import BIAS, LINEAR, SPEED, TIME, WIDTH, Frame, Names
+from agent.learning.features import BIAS, LINEAR, SPEED, TIME, WIDTH, Frame, Keys
+from agent.learning.identity import number_of
 from agent.learning.intervals import Intervals
-from agent.learning.recursive import HeadTree
-from agent.learning.support import Support
+from agent.learning.memory import Memory
+from agent.learning.mixed import MixedModel
+from agent.learning.process import Kernel, Neighbours, Process
+from agent.learning.support import HARDWARE, MODEL, SETUP, STEM, STEM_HARDWARE, Support
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Domain = tuple[str, str]
-"""Unit or kind, and task: only within one domain can values be compared."""
+Flags = NDArray[np.bool_]
 
-_NOISE = 0.2
-"""Usual log error of a head: the unit in which prior precisions are counted."""
 
-_SPREADS = ((0.5, 3.0), (0.3, 1.0), (0.2, 1.0))
-"""How far weights, and biases, of a domain, a hardware and a set-up lie from their parent's."""
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A unit or kind, and a task: only within one domain can values be compared."""
 
-_SHRINKAGE = (5.0, 1.0, 1.0, 2.0, 1.0, 1.0)
-_CLIP = 1.5
-"""Log units beyond which one event's surprise moves a head that has seen some no further."""
+    unit: str
+    unit_key: int
+    task: int
+    key: int
+
+
+_LAW_FIRMNESS = 0.16
+_BIAS_FIRMNESS = 0.004
+_SPEED_FIRMNESS = 20.0
+"""How firmly a law's weights are drawn to physics, in events' information: the bias hardly, the
+speed of hardware much, because only other hardware can teach it."""
+
+_CLIP = 0.7
+_CLIP_WIDTHS = 3.0
+"""How far, in log units and in half-widths, one event may surprise a set-up that is no longer
+young; the larger counts. What lies beyond is learnt as if it were there."""
 
 _YOUNG = 10
 _BEYOND = np.log(100.0)
 """How far outside of all measured values of its domain a prediction may lie (log)."""
 
-REASONS = 8
-_REASON_PRIOR = np.array([-1.6, -0.15, 0.6, 1.0, 0.5, -0.1, -0.1, 0.5])
-_REASON_FIRMNESS = np.array([1.0, 20.0, 20.0, 60.0, 20.0, 20.0, 20.0, 40.0])
+_CORRECTION = 3.0
+"""How far the process may move what the law says (log)."""
+
+KERNEL = Kernel(
+    sizes=(0.9563, 0.02561, 0.03857, 1.011, 4.776, 0.00236, 0.00486, 0.1833, 1.735),
+    parts=(0.7627, 0.8663, 0.01007, 0.08854, 0.4175, 0.2059, 0.9193),
+    noise=0.005503,
+    amplitude=(7.248, 0.09293, 0.04972),
+    network=(0.6034, 0.0248, 2.615),
+    group=(1.851, 2.09, 0.2266),
+    stem=(0.0006419, 0.07889, 3.656),
+    model=(0.0004835, 0.00897, 1.105),
+    shape=(0.04734, 0.4411, 0.5512),
+    setup=(1.157, 2.845, 1.467),
+)
+
+_REASON_PRIOR = np.array([-1.6, -0.15, 0.6, 1.0, 0.5, -0.1, -0.1, 0.5, 0.5])
+_REASON_FIRMNESS = np.array([1.0, 20.0, 20.0, 60.0, 20.0, 20.0, 20.0, 40.0, 20.0])
 
 
 @dataclass(frozen=True, slots=True)
 class Guesses:
-    """What is expected of `n` cells, in log space.
+    """What is expected of one metric of `n` cells, in log space.
 
     Attributes:
         centre: `(n,)`, the natural log of the value.
@@ -70,158 +98,219 @@ def physics(metric: str) -> Floats:
     return weights
 
 
-class Learner:
-    """Learns one metric's logs, event by event, for all of its domains.
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """A frame in the light of what is remembered, shared by the metrics.
 
-    Args:
-        metric: whose physics it starts from.
-        capacity: how many set-ups, and how many cells in tens of them, are remembered.
+    Attributes:
+        near: `(n, BREADTH)` rows of the memory that may be like the cells.
+        weighed: which of `near` could be used, and what came of it.
     """
 
-    def __init__(self, metric: str, capacity: int = 1024) -> None:
-        precisions = []
-        for weights, bias in _SPREADS:
-            precision = np.full(WIDTH, (_NOISE / weights) ** 2)
-            precision[BIAS] = (_NOISE / bias) ** 2
-            precision[SPEED] *= 20.0
-            precisions.append(precision)
-        self._heads = HeadTree(physics(metric), precisions, capacity)
-        self._effects = Effects(_SHRINKAGE)
-        self._intervals = Intervals(_REASON_PRIOR, _REASON_FIRMNESS, capacity)
-        self._support = Support(64 * capacity)
-        self._total = 0
-        self._range: dict[Domain, tuple[float, float]] = {}
+    frame: Frame
+    near: Integers
+    weighed: list[tuple[Flags, Neighbours]] = field(default_factory=list)
 
-    @property
-    def total(self) -> int:
-        """How many measurements were learnt."""
-        return self._total
 
-    def knows(self, domain: Domain) -> bool:
-        """Return whether anything was measured in a domain."""
-        return domain in self._range
+class _Metric:
+    """What is kept for one metric alone."""
 
-    def nearest(self, domain: Domain) -> Domain | None:
-        """Return the domain of the same unit, another task, that was measured most."""
-        unit = domain[0]
-        known = [one for one in self._range if one[0] == unit]
-        return max(known, key=lambda one: self._support.of(("task", *one)), default=None)
+    def __init__(self, metric: str, setups: int) -> None:
+        precision = np.full(WIDTH, _LAW_FIRMNESS)
+        precision[BIAS] = _BIAS_FIRMNESS
+        precision[SPEED] = _SPEED_FIRMNESS
+        self.law = MixedModel(physics(metric), precision, setups)
+        self.intervals = Intervals(_REASON_PRIOR, _REASON_FIRMNESS, setups)
+        self.support = Support(64 * setups)
+        self.total = 0
+        self.ranges: dict[int, tuple[float, float]] = {}
+        self.domains: dict[int, Domain] = {}
 
-    def learn(self, frame: Frame, row: int, domain: Domain, z: float) -> None:
-        """Learn that the log of the metric of one row of a frame was `z` (finite)."""
-        names, x = frame.names[row], frame.linear[row]
-        path, keys = _path(domain, names), _effect_keys(domain, names)
-        node = np.array([self._heads.find(path)])
-        linear = float(self._heads.predict(node, x[None])[0])
-        effect = self._effects.explain(keys)
-        surprise = z - linear - effect
-        if self.knows(domain):
-            reasons = self._reasons(domain, names, float(frame.missing[row]))
-            self._intervals.learn(path, np.array(reasons), surprise)
-        if self._heads.count(path[-1]) >= _YOUNG:
-            surprise = min(max(surprise, -_CLIP), _CLIP)
-        # Each part learns what the other leaves (backfitting), so that neither explains twice.
-        self._heads.learn(path, x, linear + surprise)
-        node[0] = self._heads.find(path)
-        after = float(self._heads.predict(node, x[None])[0])
-        self._effects.learn(keys, linear + effect + surprise - after)
-        self._note(domain, names, z)
+    def reasons(self, counts: Integers, missing: Floats, spread: Floats) -> Floats:
+        """Return `(n, k)`, what the size of an error may depend on; see `_REASON_PRIOR`."""
+        setup, hardware, stem = counts[:, SETUP], counts[:, HARDWARE], counts[:, STEM]
+        return np.column_stack(
+            (
+                np.ones(len(counts)),
+                np.log1p(np.minimum(setup, 300)) - 3.0,
+                setup == 0,
+                hardware == 0,
+                stem == 0,
+                np.log1p(np.minimum(stem, 50)) - 2.0,
+                counts[:, STEM_HARDWARE] > 0,
+                missing,
+                np.log(spread) + 2.0,
+            )
+        )
 
-    def predict(self, frame: Frame, domains: Sequence[Domain]) -> Guesses:
-        """Return what is expected of each cell of a frame in a domain that is known."""
-        paths = [_path(domain, one) for domain, one in zip(domains, frame.names, strict=True)]
-        nodes = np.array([self._heads.find(path) for path in paths])
-        centre = self._heads.predict(nodes, frame.linear) + np.array(
+    def note(self, domain: Domain, keys: Keys, z: float) -> None:
+        self.support.add(domain.unit_key, keys)
+        low, high = self.ranges.get(domain.key, (z, z))
+        self.ranges[domain.key] = (min(low, z), max(high, z))
+        self.domains[domain.key] = domain
+        self.total += 1
+
+
+class Learner:
+    """Learns the logs of metrics, event by event, for all of their domains.
+
+    Args:
+        metrics: which metrics; each starts from its own physics.
+        setups: how many set-ups are told apart.
+        rows: how many measurements are remembered one by one.
+    """
+
+    def __init__(self, metrics: Sequence[str], setups: int = 1024, rows: int = 32_768) -> None:
+        self.metrics = tuple(metrics)
+        self._each = {metric: _Metric(metric, setups) for metric in self.metrics}
+        self._memory = Memory(len(self.metrics), KERNEL.parts, rows, setups)
+        self._process = Process(KERNEL)
+
+    def total(self, metric: str) -> int:
+        """Return how many measurements of a metric were learnt."""
+        return self._each[metric].total
+
+    def domain(self, metric: str, unit: str, task: int) -> Domain | None:
+        """Return the domain of a unit and a task, or else the unit's most measured task.
+
+        None when nothing was ever measured in the unit.
+        """
+        one, wanted = self._each[metric], domain_of(unit, task)
+        if wanted.key in one.domains:
+            return wanted
+        known = [other for other in one.domains.values() if other.unit == unit]
+        return max(
+            known, key=lambda other: one.support.task(other.unit_key, other.task), default=None
+        )
+
+    def best_unit(self, metric: str, units: Sequence[str], keys: Keys) -> str:
+        """Return the unit with the best support for a model, a hardware and a task."""
+        support = self._each[metric].support
+
+        def strength(unit: str) -> tuple[bool, bool, bool, int]:
+            number = number_of(unit)
+            counts = support.of(number, keys)
+            model, hardware = counts[MODEL] > 0, counts[HARDWARE] > 0
+            task = support.task(number, keys.task) > 0
+            return model and hardware, model or hardware, task, support.unit(number)
+
+        return max(units, key=strength)
+
+    def learn(self, frame: Frame, values: Mapping[str, tuple[str, float]]) -> None:
+        """Learn the first row of a frame of one.
+
+        Args:
+            frame: of one cell.
+            values: metric to the unit and the log of the measured value (finite).
+        """
+        keys, x = frame.keys[0], frame.linear[0]
+        query = _Query(frame, self._memory.near(frame.keys))
+        count = len(self.metrics)
+        logs, laws = np.zeros(count), np.zeros(count, dtype=np.int64)
+        units = np.full(count, -1, dtype=np.int64)
+        for column, metric in enumerate(self.metrics):
+            if metric not in values:
+                continue
+            unit, z = values[metric]
+            domain, one = domain_of(unit, keys.task), self._each[metric]
+            if domain.key in one.domains:
+                z = self._surprise(query, column, domain, z)
+            laws[column] = one.law.learn(domain.key, keys.hardware, keys.setup, x, z)
+            units[column] = domain.unit_key
+            logs[column] = z
+            one.note(domain, keys, z)
+        self._memory.add(frame, logs, laws, units)
+
+    def predict(
+        self, frame: Frame, domains: Mapping[str, Sequence[Domain | None]]
+    ) -> dict[str, Guesses]:
+        """Return what is expected of each cell of a frame.
+
+        Args:
+            frame: of `n` cells.
+            domains: metric to `n` domains, each known, or None for no prediction (the guess in
+                its place means nothing).
+        """
+        query = _Query(frame, self._memory.near(frame.keys))
+        guesses = {}
+        for column, metric in enumerate(self.metrics):
+            if metric not in domains:
+                continue
+            one = self._each[metric]
+            fallback = next(iter(one.domains.values()))
+            chosen = [domain or fallback for domain in domains[metric]]
+            centre, spread = self._centre(query, column, chosen)
+            guesses[metric] = _guesses(one, frame, chosen, centre, spread)
+        return guesses
+
+    def _surprise(self, query: _Query, column: int, domain: Domain, z: float) -> float:
+        """Learn how wrong the prediction of one cell was; return the value to learn."""
+        one, keys = self._each[self.metrics[column]], query.frame.keys[0]
+        centre, spread = self._centre(query, column, [domain])
+        guess = float(centre[0])
+        counts = np.array([one.support.of(domain.unit_key, keys)])
+        reasons = one.reasons(counts, query.frame.missing, spread)[0]
+        half_width = one.intervals.learn(_path(domain, keys), reasons, z - guess)
+        if counts[0, SETUP] < _YOUNG:
+            return z
+        reach = max(_CLIP, _CLIP_WIDTHS * half_width)
+        return min(max(z, guess - reach), guess + reach)
+
+    def _centre(
+        self, query: _Query, column: int, domains: Sequence[Domain]
+    ) -> tuple[Floats, Floats]:
+        """Return `(n,)` centres and `(n,)` spreads of one metric."""
+        one, frame, memory = self._each[self.metrics[column]], query.frame, self._memory
+        rows = np.array(
             [
-                self._effects.explain(_effect_keys(domain, one))
-                for domain, one in zip(domains, frame.names, strict=True)
+                one.law.find(domain.key, keys.hardware, keys.setup)
+                for domain, keys in zip(domains, frame.keys, strict=True)
             ]
         )
-        bounds = np.array([self._range[domain] for domain in domains])
-        centre = np.clip(centre, bounds[:, 0] - _BEYOND, bounds[:, 1] + _BEYOND)
-        reasons = np.array(
-            [
-                self._reasons(domain, one, missing)
-                for domain, one, missing in zip(
-                    domains, frame.names, frame.missing.tolist(), strict=True
-                )
-            ]
-        )
-        half_width, confidence = self._intervals.half_widths(paths, reasons)
-        basis = np.array(
-            [self._basis(domain, one) for domain, one in zip(domains, frame.names, strict=True)]
-        )
-        # Nobody has measured how wrong one is where neither model nor hardware is known.
-        stranger = (basis[:, 1] == 0) & (basis[:, 2] == 0)
-        half_width = np.where(stranger, np.maximum(half_width, np.log(2.0)), half_width)
-        confidence = np.where(stranger, np.minimum(confidence, 0.25), confidence)
-        return Guesses(centre, half_width, confidence, basis)
+        centre = one.law.predict(rows, frame.linear)
+        units = np.array([[domain.unit_key] for domain in domains])
+        usable = (query.near >= 0) & (memory.unit[:, column].take(query.near) == units)
+        found = self._neighbours(query, usable)
+        expected = one.law.of_setups(memory.law[found.rows, column], memory.linear[found.rows])
+        left = memory.z[found.rows, column] - expected
+        correction = np.einsum("nk,nk->n", found.weights, left)
+        centre += np.clip(correction, -_CORRECTION, _CORRECTION)
+        bounds = np.array([one.ranges[domain.key] for domain in domains])
+        return np.clip(centre, bounds[:, 0] - _BEYOND, bounds[:, 1] + _BEYOND), found.spread
 
-    def support(self, unit: str, names: Names) -> tuple[int, int, int, int]:
-        """Return the measurements in a unit of a model, of a hardware, of a task, and in all."""
-        count = self._support.of
-        return (
-            count(("model", unit, names.model)),
-            count(("hardware", unit, names.hardware)),
-            count(("task", unit, names.task)),
-            count(("unit", unit)),
-        )
-
-    def _basis(self, domain: Domain, names: Names) -> tuple[int, int, int, int, int]:
-        unit, count = domain[0], self._support.of
-        return (
-            count(("cell", unit, names.cell)),
-            count(("model", unit, names.model)),
-            count(("hardware", unit, names.hardware)),
-            count(("setup", unit, names.setup)),
-            self._total,
-        )
-
-    def _reasons(self, domain: Domain, names: Names, missing: float) -> tuple[float, ...]:
-        """Return what the size of an error may depend on; see `_REASON_PRIOR`."""
-        unit, count = domain[0], self._support.of
-        setup = count(("setup", unit, names.setup))
-        hardware = count(("hardware", unit, names.hardware))
-        stem = count(("stem", unit, names.stem))
-        return (
-            1.0,
-            float(np.log1p(min(setup, 300))) - 3.0,
-            float(setup == 0),
-            float(hardware == 0),
-            float(stem == 0),
-            float(np.log1p(min(stem, 50))) - 2.0,
-            float(count(("stem", unit, names.stem, names.hardware)) > 0),
-            missing,
-        )
-
-    def _note(self, domain: Domain, names: Names, z: float) -> None:
-        unit, add = domain[0], self._support.add
-        for key in (
-            ("unit", unit),
-            ("task", unit, names.task),
-            ("hardware", unit, names.hardware),
-            ("setup", unit, names.setup),
-            ("model", unit, names.model),
-            ("stem", unit, names.stem),
-            ("stem", unit, names.stem, names.hardware),
-            ("cell", unit, names.cell),
-        ):
-            add(key)
-        low, high = self._range.get(domain, (z, z))
-        self._range[domain] = (min(low, z), max(high, z))
-        self._total += 1
+    def _neighbours(self, query: _Query, usable: Flags) -> Neighbours:
+        """Weigh what may be used, or take over what was weighed for a metric of the same runs."""
+        for others, found in query.weighed:
+            if np.array_equal(others, usable):
+                return found
+        found = self._process.weigh(self._memory, query.frame, query.near, usable)
+        query.weighed.append((usable, found))
+        return found
 
 
-def _path(domain: Domain, names: Names) -> tuple[Hashable, ...]:
-    return (domain, (domain, names.hardware), (domain, names.setup))
+def domain_of(unit: str, task: int) -> Domain:
+    """Return the domain of a unit or kind and the key of a task."""
+    number = number_of(unit)
+    return Domain(unit, number, task, hash((number, task)))
 
 
-def _effect_keys(domain: Domain, names: Names) -> tuple[Hashable, ...]:
-    return (
-        (domain[0], names.group),
-        (domain[0], names.stem),
-        (domain[0], names.model),
-        (domain, names.group, names.hardware),
-        (domain, names.stem, names.hardware_class),
-        (domain, names.stem, names.hardware),
+def _guesses(
+    one: _Metric, frame: Frame, domains: Sequence[Domain], centre: Floats, spread: Floats
+) -> Guesses:
+    each = list(zip(domains, frame.keys, strict=True))
+    counts = np.array([one.support.of(domain.unit_key, keys) for domain, keys in each])
+    reasons = one.reasons(counts, frame.missing, spread)
+    half_width, confidence = one.intervals.half_widths(
+        [_path(domain, keys) for domain, keys in each], reasons
     )
+    # Nobody has measured how wrong one is where neither model nor hardware is known.
+    stranger = (counts[:, MODEL] == 0) & (counts[:, HARDWARE] == 0)
+    half_width = np.where(stranger, np.maximum(half_width, np.log(2.0)), half_width)
+    confidence = np.where(stranger, np.minimum(confidence, 0.25), confidence)
+    counts[:, SETUP + 1] = one.total
+    return Guesses(centre, half_width, confidence, counts[:, : SETUP + 2])
+
+
+def _path(domain: Domain, keys: Keys) -> tuple[int, int, int]:
+    key = domain.key
+    return key, hash((key, keys.hardware)), hash((key, keys.setup))

@@ -74,23 +74,23 @@ class CellRegressor(base.Regressor):
     def __init__(self, metric: str = "throughput_per_s", unit: str = "unit") -> None:
         self.metric = metric
         self.unit = unit
-        self._learner = Learner(metric)
+        self._learner = Learner((metric,))
 
     def learn_one(self, x: dict[base.typing.FeatureName, Any], y: base.typing.RegTarget) -> None:
         """Learn that the cell `x` was measured at `y`."""
         if _usable(y):
-            frame = self._frame(x)
-            domain = (str(x.get(self.unit) or ""), frame.names[0].task)
-            self._learner.learn(frame, 0, domain, math.log(y))
+            unit = str(x.get(self.unit) or "")
+            self._learner.learn(self._frame(x), {self.metric: (unit, math.log(y))})
 
     def predict_one(self, x: dict[base.typing.FeatureName, Any]) -> base.typing.RegTarget:
         """Return the value to expect of the cell `x`; zero before anything was learnt."""
         frame = self._frame(x)
-        domain = (str(x.get(self.unit) or ""), frame.names[0].task)
-        nearest = domain if self._learner.knows(domain) else self._learner.nearest(domain)
-        if nearest is None:
+        unit = str(x.get(self.unit) or "")
+        domain = self._learner.domain(self.metric, unit, frame.keys[0].task)
+        if domain is None:
             return 0.0
-        return math.exp(float(self._learner.predict(frame, [nearest]).centre[0]))
+        guesses = self._learner.predict(frame, {self.metric: [domain]})
+        return math.exp(float(guesses[self.metric].centre[0]))
 
     @staticmethod
     def _frame(x: Mapping[Any, Any]) -> Frame:
@@ -114,7 +114,7 @@ class RooflineOffset(base.Regressor):
     def __init__(self, metric: str = "throughput_per_s") -> None:
         self.metric = metric
         self._weights = physics(metric)
-        self._offsets: dict[tuple[str, ...], tuple[float, int]] = {}
+        self._offsets: dict[int, tuple[float, int]] = {}
         self._all = (0.0, 0)
 
     def learn_one(self, x: dict[base.typing.FeatureName, Any], y: base.typing.RegTarget) -> None:
@@ -133,9 +133,9 @@ class RooflineOffset(base.Regressor):
         setup, roofline = self._roofline(x)
         return math.exp(roofline + self._offsets.get(setup, self._all)[0])
 
-    def _roofline(self, x: Mapping[Any, Any]) -> tuple[tuple[str, ...], float]:
+    def _roofline(self, x: Mapping[Any, Any]) -> tuple[int, float]:
         frame = frame_of([cell_of_mapping(x)], catalogue())
-        return frame.names[0].setup, float(np.dot(self._weights, frame.linear[0]))
+        return frame.keys[0].setup, float(np.dot(self._weights, frame.linear[0]))
 
 
 def _mean(known: tuple[float, int], value: float) -> tuple[float, int]:

@@ -5,15 +5,13 @@ Williams, Waterman and Patterson, "Roofline: an insightful visual performance mo
 
 from __future__ import annotations
 
+import math
 import re
-
-import numpy as np
-from numpy.typing import NDArray
-
-Floats = NDArray[np.float64]
 
 TRAINING_FACTOR = 3.0
 """A training step does about three times the work of a forward pass (Kaplan et al. 2020)."""
+
+_LOG_FLOPS_PER_GMAC = math.log(2e9)
 
 _BYTES = (
     (re.compile(r"fp32|float32|tf32|\bf32"), 4.0),
@@ -37,13 +35,13 @@ def bytes_per_weight(precision: str | None) -> float | None:
 
 
 def log_times(
-    log_gmacs: Floats,
-    log_weight_bytes: Floats,
-    log_activation_bytes: Floats,
-    log_reads: Floats,
-    log_flops_per_s: Floats,
-    log_bytes_per_s: Floats,
-) -> tuple[Floats, Floats]:
+    log_gmacs: float,
+    log_weight_bytes: float,
+    log_activation_bytes: float,
+    log_reads: float,
+    log_flops_per_s: float,
+    log_bytes_per_s: float,
+) -> tuple[float, float]:
     """Return the natural logs of compute and of memory seconds for one item.
 
     Args:
@@ -54,6 +52,7 @@ def log_times(
         log_flops_per_s: of the peak rate of all devices together.
         log_bytes_per_s: of the bandwidth of all devices together.
     """
-    compute = np.log(2e9) + log_gmacs - log_flops_per_s
-    moved = np.logaddexp(log_weight_bytes + log_reads, log_activation_bytes)
-    return compute, moved - log_bytes_per_s
+    compute = _LOG_FLOPS_PER_GMAC + log_gmacs - log_flops_per_s
+    weights = log_weight_bytes + log_reads
+    most, least = max(weights, log_activation_bytes), min(weights, log_activation_bytes)
+    return compute, most + math.log1p(math.exp(least - most)) - log_bytes_per_s

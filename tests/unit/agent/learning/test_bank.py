@@ -298,7 +298,7 @@ def test_names_that_were_met_are_known(bank: Bank, world: list[Observation]) -> 
 
 
 def test_memory_is_bounded() -> None:
-    bank = Bank(BankConfig(setups=8, names=16))
+    bank = Bank(BankConfig(setups=8, names=16, rows=100))
     for i in range(400):
         bank.learn(observed(100.0, replace(CELL, model=f"m{i}", hardware=f"h{i}")))
 

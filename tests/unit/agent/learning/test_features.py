@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.learning.catalogue import catalogue
 from agent.learning.cell import Cell
-from agent.learning.features import LINEAR, WIDTH, frame_of
+from agent.learning.features import LINEAR, SPEED, TIME, WIDTH, frame_of
 
 FULL = Cell(
     "resnet50",
@@ -52,7 +52,7 @@ def test_features_are_finite_whatever_comes(
 
     assert frame.linear.shape == (1, WIDTH)
     assert np.isfinite(frame.linear).all()
-    assert np.isfinite(frame.log_time_s).all()
+    assert np.isfinite(frame.sizes).all()
 
 
 def test_what_is_missing_is_flagged_and_not_zero() -> None:
@@ -69,14 +69,17 @@ def test_what_is_missing_is_flagged_and_not_zero() -> None:
 
 def test_twice_the_work_takes_twice_the_time() -> None:
     frame = frame_of([FULL, replace(FULL, gmacs=8.2, activations_m=22.2)], catalogue())
+    time = 2 * frame.linear[:, TIME]
 
-    assert frame.log_time_s[1] - frame.log_time_s[0] == pytest.approx(math.log(2), abs=0.1)
+    assert time[1] - time[0] == pytest.approx(math.log(2), abs=0.1)
 
 
 def test_a_faster_device_takes_less_time() -> None:
     frame = frame_of([FULL, replace(FULL, hardware="nvidia-h100")], catalogue())
+    slower = 2 * frame.linear[:, SPEED]
 
-    assert frame.log_time_s[1] < frame.log_time_s[0] - 1
+    assert frame.linear[0, TIME] == frame.linear[1, TIME]
+    assert slower[1] < slower[0] - 1
 
 
 def test_rows_do_not_depend_on_their_neighbours() -> None:
@@ -86,7 +89,7 @@ def test_rows_do_not_depend_on_their_neighbours() -> None:
     for row, cell in enumerate(cells):
         alone = frame_of([cell], catalogue())
         assert (alone.linear[0] == together.linear[row]).all()
-        assert alone.names[0] == together.names[row]
+        assert alone.keys[0] == together.keys[row]
 
 
 @pytest.mark.parametrize(
@@ -95,15 +98,24 @@ def test_rows_do_not_depend_on_their_neighbours() -> None:
         ("vit_base_patch16_224.augreg_in21k", "vit_base_patch16_224"),
         ("Qwen/Qwen1.5-7B", "Qwen/Qwen1.5-7B"),
         ("mistralai/Mistral-7B-v0.1", "mistralai/Mistral-7B-v0.1"),
-        ("resnet50", "resnet50"),
     ],
 )
 def test_a_tag_after_a_dot_names_other_weights_of_one_network(model: str, stem: str) -> None:
-    assert frame_of([replace(FULL, model=model)], catalogue()).names[0].stem == stem
+    one, other = frame_of([replace(FULL, model=name) for name in (model, stem)], catalogue()).keys
+
+    assert one.stem == other.stem
+    assert (one.model == other.model) == (model == stem)
 
 
-def test_taking_rows() -> None:
-    frame = frame_of([FULL, Cell("m", "h")], catalogue())
+def test_a_version_is_no_tag() -> None:
+    one, other = frame_of(
+        [replace(FULL, model=name) for name in ("Qwen1.5-7B", "Qwen1")], catalogue()
+    ).keys
 
-    assert frame.take([1]).names == [frame.names[1]]
-    assert frame.take([0, 1]) is frame
+    assert one.stem != other.stem
+
+
+def test_names_of_different_kinds_are_never_the_same() -> None:
+    (keys,) = frame_of([Cell("x", "x", architecture="x", task="x")], catalogue()).keys
+
+    assert len({keys.model, keys.stem, keys.group, keys.task, keys.hardware, keys.setup}) == 6

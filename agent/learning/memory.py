@@ -1,0 +1,182 @@
+"""The measurements that are remembered one by one, and where to look for like ones.
+
+Every measurement lands in one array of rows, the oldest giving way, and in a few small rings:
+of its set-up, its model, both together, and so on. Looking for neighbours reads those rings and
+never searches the whole, so that it takes the same time however much was learnt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.learning.features import PARTS, SIZES, WIDTH, Frame, Keys
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Singles = NDArray[np.float32]
+
+RINGS = (
+    ("setup stem", 32),
+    ("setup group", 40),
+    ("setup shape", 16),
+    ("setup", 64),
+    ("item", 16),
+    ("stem", 40),
+    ("group", 24),
+)
+"""What measurements are kept together by, and how many of each. An item is one network with all
+of its sizes, whatever it runs on."""
+
+BREADTH = sum(size for _, size in RINGS)
+
+MARKS = (*SIZES, "group", "stem", "model")
+"""The sizes of a frame, and short numbers for names: equal ones mean the same name."""
+
+_EXACT = 1 << 24
+"""Whole numbers below this are exact in single precision."""
+
+
+class Memory:
+    """Remembers the newest measurements of all metrics.
+
+    Args:
+        metrics: how many metrics there are.
+        part_costs: `(len(PARTS),)`, how much another value of each part sets set-ups apart.
+        rows: how many measurements are remembered.
+        setups: how many set-ups are told apart.
+
+    Attributes:
+        marks: `(rows, len(MARKS))`, what a measurement is recognised by; see `marks_of`.
+        linear: `(rows, WIDTH)`, as in `Frame`.
+        setup: `(rows,)`, the place of the set-up in `apart`.
+        apart: `(setups, setups)`, how far set-ups are apart.
+        z: `(rows, metrics)`, logs of the measured values.
+        law: `(rows, metrics)`, the row of the mixed model's set-up.
+        unit: `(rows, metrics)`, the unit; -1 for a metric that was not measured.
+    """
+
+    def __init__(
+        self, metrics: int, part_costs: Sequence[float], rows: int = 32_768, setups: int = 1024
+    ) -> None:
+        self.rows = rows
+        self._setups = setups
+        self._next = 0
+        self.marks = np.zeros((64, len(MARKS)), dtype=np.float32)
+        self.linear = np.zeros((64, WIDTH))
+        self.setup = np.zeros(64, dtype=np.int64)
+        self.z = np.zeros((64, metrics))
+        self.law = np.zeros((64, metrics), dtype=np.int64)
+        self.unit = np.full((64, metrics), -1, dtype=np.int64)
+        self.apart = np.zeros((8, 8), dtype=np.float32)
+        self._costs = np.array(part_costs, dtype=np.float32)
+        self._parts = np.zeros((8, len(PARTS)), dtype=np.int64)
+        self._places: dict[int, int] = {}
+        self._rings: list[dict[int, Integers]] = [{} for _ in RINGS]
+        self._ends: list[dict[int, int]] = [{} for _ in RINGS]
+
+    def add(self, frame: Frame, z: Floats, law: Integers, unit: Integers) -> None:
+        """Remember the first row of a frame with its metrics `(metrics,)`."""
+        at = self._next % self.rows
+        if at >= len(self.z):
+            self._grow()
+        self._next += 1
+        keys = frame.keys[0]
+        self.marks[at] = marks_of(frame)[0]
+        self.linear[at] = frame.linear[0]
+        self.setup[at] = self._place(keys)
+        self.z[at], self.law[at], self.unit[at] = z, law, unit
+        for (_, size), rings, ends, key in zip(
+            RINGS, self._rings, self._ends, _ring_keys(keys), strict=True
+        ):
+            ring = rings.pop(key, None)
+            end = ends.pop(key, 0)
+            if ring is None:
+                ring = np.full(size, -1, dtype=np.int64)
+                if len(rings) >= self.rows // 4:
+                    oldest = next(iter(rings))
+                    del rings[oldest], ends[oldest]
+            ring[end % size] = at
+            rings[key] = ring
+            ends[key] = end + 1
+
+    def near(self, keys: Sequence[Keys]) -> Integers:
+        """Return `(n, BREADTH)` rows that may be like cells, each once and in their order.
+
+        Where there are fewer, -1 fills up.
+        """
+        nothing = [np.full(size, -1, dtype=np.int64) for _, size in RINGS]
+        found = [
+            rings.get(key, none)
+            for one in keys
+            for rings, key, none in zip(self._rings, _ring_keys(one), nothing, strict=True)
+        ]
+        near = np.concatenate(found).reshape(len(keys), BREADTH)
+        near.sort(axis=1)
+        near[:, 1:][near[:, 1:] == near[:, :-1]] = -1
+        return near
+
+    def distances(self, keys: Sequence[Keys]) -> Singles:
+        """Return `(n, setups)`, how far the set-ups of cells are from those in memory."""
+        used = max(1, len(self._places))
+        distances = np.empty((len(keys), used), dtype=np.float32)
+        strange: dict[int, Singles] = {}
+        for line, one in zip(distances, keys, strict=True):
+            place = self._places.get(one.setup)
+            if place is not None:
+                line[:] = self.apart[place, :used]
+                continue
+            if one.setup not in strange:
+                strange[one.setup] = self._distance(one, used)
+            line[:] = strange[one.setup]
+        return distances
+
+    def _distance(self, keys: Keys, used: int) -> Singles:
+        distance: Singles = (self._parts[:used] != np.array(keys.parts)) @ self._costs
+        return distance
+
+    def _place(self, keys: Keys) -> int:
+        place = self._places.pop(keys.setup, -1)
+        if place < 0:
+            place = len(self._places)
+            if place >= self._setups:
+                place = self._places.pop(next(iter(self._places)))
+                self.unit[self.setup == place] = -1
+            elif place >= len(self._parts):
+                self._parts = np.concatenate((self._parts, np.zeros_like(self._parts)))
+                apart = np.zeros((len(self._parts), len(self._parts)), dtype=np.float32)
+                apart[:place, :place] = self.apart[:place, :place]
+                self.apart = apart
+            self._parts[place] = keys.parts
+            used = len(self._places) + 1
+            self.apart[place, :used] = self._distance(keys, used)
+            self.apart[:used, place] = self.apart[place, :used]
+        self._places[keys.setup] = place
+        return place
+
+    def _grow(self) -> None:
+        for name in ("marks", "linear", "setup", "z", "law", "unit"):
+            old = getattr(self, name)
+            more = np.zeros_like(old[: self.rows - len(old)])
+            setattr(self, name, np.concatenate((old, more)))
+
+
+def marks_of(frame: Frame) -> Singles:
+    """Return `(n, len(MARKS))`, what the cells of a frame are recognised by."""
+    names = [(one.group % _EXACT, one.stem % _EXACT, one.model % _EXACT) for one in frame.keys]
+    return np.concatenate((frame.sizes, np.array(names, dtype=np.float32)), axis=1)
+
+
+def _ring_keys(keys: Keys) -> tuple[int, ...]:
+    setup = keys.setup
+    return (
+        hash((setup, keys.stem)),
+        hash((setup, keys.group)),
+        hash((setup, keys.shape)),
+        setup,
+        hash((keys.stem, keys.shape)),
+        keys.stem,
+        keys.group,
+    )

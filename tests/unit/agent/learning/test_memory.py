@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+
+from agent.learning.catalogue import catalogue
+from agent.learning.cell import Cell
+from agent.learning.features import PARTS, Frame, frame_of
+from agent.learning.memory import BREADTH, Memory
+
+
+def frame(model: str, hardware: str = "h", **more: object) -> Frame:
+    return frame_of([Cell(model, hardware, **more)], catalogue())  # type: ignore[arg-type]
+
+
+def memory(rows: int = 100, setups: int = 16) -> Memory:
+    return Memory(1, [1.0] * len(PARTS), rows, setups)
+
+
+def add(store: Memory, one: Frame, z: float = 0.0) -> None:
+    store.add(one, np.array([z]), np.array([0]), np.array([7]))
+
+
+def test_likes_are_found_and_each_once() -> None:
+    store = memory()
+    add(store, frame("a", batch_size=1.0), 1.0)
+    add(store, frame("a", "elsewhere"), 2.0)
+    add(store, frame("b", "far", architecture="other"), 3.0)
+
+    near = store.near(frame("a", batch_size=1.0).keys)
+
+    assert near.shape == (1, BREADTH)
+    assert sorted(near[near >= 0]) == [0, 1]
+
+
+def test_nothing_is_near_in_an_empty_memory() -> None:
+    assert (memory().near(frame("a").keys) == -1).all()
+
+
+def test_the_oldest_give_way() -> None:
+    store = memory(rows=10)
+    for i in range(25):
+        add(store, frame(f"m{i}"), float(i))
+
+    assert set(store.z[10:, 0]) == {0.0}
+    assert sorted(store.z[:10, 0]) == list(range(15, 25))
+
+
+def test_setups_are_as_far_apart_as_their_parts() -> None:
+    store = memory()
+    add(store, frame("a", "h", task="t"))
+    add(store, frame("a", "g", task="t"))
+    cells = [frame("b", "h", task="t").keys[0], frame("b", "new", precision="fp16").keys[0]]
+
+    distances = store.distances(cells)
+
+    assert distances.tolist() == [[0.0, 1.0], [3.0, 3.0]]
+    assert store.apart[0, 1] == store.apart[1, 0] == 1.0
+
+
+def test_a_forgotten_setup_takes_its_measurements_along() -> None:
+    store = memory(setups=2)
+    for hardware in ("x", "y", "z"):
+        add(store, frame("a", hardware))
+
+    assert store.unit[:3, 0].tolist() == [-1, 7, 7]
