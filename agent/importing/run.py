@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -13,7 +13,7 @@ from agent.importing.rows import ImportedRow, RefusedRow, Row, read_rows
 from agent.intake import MAX_CLOCK_LEAD
 from agent.journal import record_of_measurement
 from agent.store.port import LogRecord, Store
-from schemas.errors import ErrorDetail
+from schemas.errors import BadInput, ErrorDetail
 
 BATCH = 1_000
 NAMED_REFUSALS = 1_000
@@ -62,13 +62,18 @@ async def import_file(
         batch: rows per commit.
 
     Raises:
-        BadInput: the file can't be read, or not to its end; whole batches before that are stored.
+        BadInput: the file can't be read, or not to its end. The rows before that place are
+            stored, and the message says how many there were.
         StoreUnavailable: as `Store.append` raises it.
     """
     summary = ImportSummary()
     rows = read_rows(path, mapping)
+    broken: BadInput | None = None
     try:
-        while some := await asyncio.to_thread(lambda: list(islice(rows, batch))):
+        while broken is None:
+            some, broken = await asyncio.to_thread(_take, rows, batch)
+            if not some:
+                break
             records: list[LogRecord] = []
             for row in (_not_from_the_future(row, received_at) for row in some):
                 if isinstance(row, ImportedRow):
@@ -86,7 +91,31 @@ async def import_file(
     finally:
         rows.close()
     summary.ignored = rows.ignored
+    if broken is not None:
+        raise _after(summary, broken)
     return summary
+
+
+def _take(rows: Iterator[Row], count: int) -> tuple[list[Row], BadInput | None]:
+    """Return the next rows, and the error that ended the reading after them, if any."""
+    taken: list[Row] = []
+    try:
+        for row in islice(rows, count):
+            taken.append(row)  # noqa: PERF402 - list(…) would lose the rows before an error
+    except BadInput as error:
+        return taken, error
+    return taken, None
+
+
+def _after(summary: ImportSummary, error: BadInput) -> BadInput:
+    """Return the error with the place where it came up, unless that is the beginning."""
+    if summary.read == 0:
+        return error
+    return BadInput(
+        f"after row {summary.read}: {error.message} (of the rows before, {summary.stored} were "
+        f"stored, {summary.duplicates} were there already, {summary.refused_count} were refused)",
+        error.details,
+    )
 
 
 def _not_from_the_future(row: Row, received_at: datetime) -> Row:
