@@ -95,6 +95,8 @@ class RowReader(Iterator[Row]):
                 f"{shown(self._path.name)} is none that can be imported",
                 " or ".join(readers),
             )
+        if not self._path.is_file():
+            raise BadInput.of_field("file", f"no file {shown(str(self._path))}", f"a {suffix} file")
         mapping = columns.checked(self._mapping)
         try:
             yield from readers[suffix](mapping)
