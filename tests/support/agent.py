@@ -59,6 +59,7 @@ class AgentProcess:
             self._environment["PLACEWISE_BROKER"] = f"mqtt://127.0.0.1:{broker_port}"
         self.broker_port = broker_port or self.embedded_port
         self.old_clients_port = self.broker_port
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, ready: bool = True) -> Self:
@@ -66,7 +67,7 @@ class AgentProcess:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "agent.cli", "run"],
-                env=self._environment,
+                env=self._environment | self.environment,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

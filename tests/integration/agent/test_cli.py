@@ -32,9 +32,7 @@ class Ran:
 
 
 @pytest.fixture
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Any]:
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
     monkeypatch.setenv("PLACEWISE_EMBEDDED_PORT", str(free_port()))
     monkeypatch.setenv("COLUMNS", "200")
 

@@ -118,5 +118,43 @@ def test_its_pages(tmp_path: Path) -> None:
         assert agent.get("/nothing")[0] == 404
 
 
+def test_it_tells_systemd_how_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "notify"
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        AgentProcess(tmp_path, None) as agent,
+    ):
+        manager.bind(str(path))
+        manager.settimeout(20)
+        agent.environment = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "400000"}
+        agent.start()
+        told: list[str] = []
+        while "READY=1" not in told:
+            told += manager.recv(4_096).decode().split("\n")
+        assert any(line.startswith("STATUS=connected to") for line in told)
+        beats = 0
+        while beats < 3:
+            beats += "WATCHDOG=1" in manager.recv(4_096).decode().split("\n")
+        assert agent.terminate() == 0
+        rest = []
+        while "STOPPING=1" not in rest:
+            rest += manager.recv(4_096).decode().split("\n")
+
+
+def test_its_snapshot_spares_the_replay(tmp_path: Path) -> None:
+    with AgentProcess(tmp_path, None) as agent:
+        agent.start()
+        with Foreign(agent.broker_port) as client:
+            for index in range(30):
+                client.publish(TOPIC, benchmark_event(f"{index}"))
+            wait_until(lambda: _status(client)["events_logged"] == 30, 10, "logged")
+        assert agent.terminate() == 0
+        agent.log.write_text("")
+        agent.start()
+        assert "replaying" not in agent.log.read_text()
+        with Foreign(agent.broker_port) as client:
+            assert _status(client)["events_logged"] == 30
+
+
 def _status(client: Foreign) -> dict[str, int]:
     return client.ask("placewise/v1/requests/status", {})
