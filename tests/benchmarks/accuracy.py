@@ -19,10 +19,9 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
+from agent.evaluation import Row, split
 from agent.importing import ImportedRow, read_rows
 from agent.learning.bank import Bank
-
-from agent.evaluation import Row, split
 from tests.benchmarks.report import publish, quantile
 from tests.benchmarks.rivals import rivals
 from tests.benchmarks.splits import SPLITS, Split

@@ -13,10 +13,9 @@ import time
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
 
-from agent.importing import ImportedRow, read_rows
-
 from agent.heart.heart import Heart
 from agent.heart.stimuli import MeasurementLogged, RequestReceived
+from agent.importing import ImportedRow, read_rows
 from schemas.measurement import Benchmark
 from schemas.requests import PredictRequest
 from tests.benchmarks.report import publish, spread_ms

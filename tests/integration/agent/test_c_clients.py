@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.support.broker import a_broker
 
 from tests.support.agent import AgentProcess, benchmark_event, wait_until
+from tests.support.broker import a_broker
 from tests.support.foreign import Foreign
 
 MISSING = [name for name in ("mosquitto_pub", "mosquitto_rr") if shutil.which(name) is None]

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from agent.store.duck import DuckStore
-from tests.support.broker import a_broker
 
 from agent.heart.heart import Heart, HeartConfig
 from agent.heart.stimuli import MeasurementLogged
 from agent.restore import restore
+from agent.store.duck import DuckStore
 from schemas.events import decode_event
 from tests.support.agent import AgentProcess, benchmark_event, wait_until
+from tests.support.broker import a_broker
 from tests.support.foreign import Foreign
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(240)]

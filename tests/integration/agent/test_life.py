@@ -7,9 +7,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from tests.support.broker import a_broker
 
 from tests.support.agent import AgentProcess, benchmark_event, wait_until
+from tests.support.broker import a_broker
 from tests.support.foreign import Foreign
 
 pytestmark = [pytest.mark.integration]
