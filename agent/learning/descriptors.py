@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from agent.learning.cell import Cell
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class ModelDescriptors:
+class ModelDescriptors(NamedTuple):
     """What describes a model; None where it was never said."""
 
     family: str | None = None
@@ -63,14 +62,7 @@ class Descriptors:
         """Remember what a cell says about its model and hardware; return it filled in."""
         filled = self.fill(cell)
         self._models.pop(cell.model, None)
-        self._models[cell.model] = ModelDescriptors(
-            filled.family,
-            filled.architecture,
-            filled.parameters_m,
-            filled.gmacs,
-            filled.activations_m,
-            filled.input_size,
-        )
+        self._models[cell.model] = _described(filled)
         self._hardware.pop(cell.hardware, None)
         self._hardware[cell.hardware] = HardwareDescriptors(filled.hardware_class)
         if len(self._models) > self.capacity:
@@ -88,27 +80,41 @@ class Descriptors:
         hardware = self._hardware.get(cell.hardware)
         if hardware is not None and cell.hardware_class is None and hardware.hardware_class:
             cell = replace(cell, hardware_class=hardware.hardware_class)
-        if model is None or None not in (
-            cell.family,
-            cell.architecture,
-            cell.parameters_m,
-            cell.gmacs,
-            cell.activations_m,
-            cell.input_size,
-        ):
+        if model is None:
             return cell
         area = 1.0
         if cell.input_size and model.input_size:
             area = (cell.input_size / model.input_size) ** 2
+        filled = ModelDescriptors(
+            _either(cell.family, model.family),
+            _either(cell.architecture, model.architecture),
+            _either(cell.parameters_m, model.parameters_m),
+            _either(cell.gmacs, _times(model.gmacs, area)),
+            _either(cell.activations_m, _times(model.activations_m, area)),
+            _either(cell.input_size, model.input_size),
+        )
+        if filled == _described(cell):
+            return cell
         return replace(
             cell,
-            family=_either(cell.family, model.family),
-            architecture=_either(cell.architecture, model.architecture),
-            parameters_m=_either(cell.parameters_m, model.parameters_m),
-            gmacs=_either(cell.gmacs, _times(model.gmacs, area)),
-            activations_m=_either(cell.activations_m, _times(model.activations_m, area)),
-            input_size=_either(cell.input_size, model.input_size),
+            family=filled.family,
+            architecture=filled.architecture,
+            parameters_m=filled.parameters_m,
+            gmacs=filled.gmacs,
+            activations_m=filled.activations_m,
+            input_size=filled.input_size,
         )
+
+
+def _described(cell: Cell) -> ModelDescriptors:
+    return ModelDescriptors(
+        cell.family,
+        cell.architecture,
+        cell.parameters_m,
+        cell.gmacs,
+        cell.activations_m,
+        cell.input_size,
+    )
 
 
 def _either(given: T | None, known: T | None) -> T | None:

@@ -52,11 +52,11 @@ def _feed(hasher: _Hash, value: Any) -> None:
         _feed_object(hasher, value)
 
 
-def _feed_object(hasher: _Hash, value: object) -> None:
+def _feed_object(hasher: _Hash, value: Any) -> None:
     hasher.update(f"object:{type(value).__qualname__};".encode())
     if is_dataclass(value):
         _feed(hasher, {one.name: getattr(value, one.name) for one in fields(value)})
     elif hasattr(value, "__dict__"):
-        _feed(hasher, dict(sorted(vars(value).items())))
+        _feed(hasher, dict(sorted(value.__getstate__().items())))
     else:
         raise TypeError(f"no way to tell the value of {type(value).__qualname__}")

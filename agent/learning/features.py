@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,8 +115,7 @@ class Setup:
     work_log: float
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(NamedTuple):
     """What identifies a cell, as numbers; equal numbers mean the same thing.
 
     Attributes:
@@ -128,7 +128,6 @@ class Keys:
         shape: the sizes at which it runs.
         cell: all of it.
         parts: numbers of the set-up's `PARTS`.
-        task_name: the task as a word.
     """
 
     model: int
@@ -140,7 +139,6 @@ class Keys:
     shape: int
     cell: int
     parts: tuple[int, ...]
-    task_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +238,6 @@ def _keys(cell: Cell, setup: Setup) -> Keys:
         shape=shape,
         cell=hash((model, setup.number, shape)),
         parts=setup.parts,
-        task_name=cell.task or "",
     )
 
 

@@ -81,9 +81,9 @@ class Intervals:
         """
         usual = float(self._weights @ reasons)
         score = math.log(abs(error) + _FLOOR) - usual
-        nodes = np.array([1, *(self._node(key) for key in path)])
+        nodes = [1, *(self._node(key) for key in path)]
         level = float(self._level[nodes[-1]])
-        quantile = self._quantile(self._mixture(nodes[None])[0], level)
+        quantile = self._quantile(self._mix(nodes), level)
         miss = float(score > quantile)
         level += _ADAPT * (miss - (1.0 - NOMINAL))
         self._level[nodes[-1]] = min(max(level, _LEVEL_LOW), _LEVEL_HIGH)
@@ -129,6 +129,16 @@ class Intervals:
         share[:, 1:] *= known
         rows = np.concatenate((np.zeros((len(nodes), 1), dtype=np.int64), nodes), axis=1)
         mixture: Floats = np.matmul(share[:, None, :], self._bins[rows])[:, 0]
+        return mixture
+
+    def _mix(self, nodes: list[int]) -> Floats:
+        """Return the `(bins,)` chances of one path of known nodes; see `_mixture`."""
+        shares, left = [], 1.0
+        for count in self._count[nodes][::-1].tolist():
+            shares.append(left / (count + _FILL))
+            left *= _FILL / (count + _FILL)
+        shares.append(left)
+        mixture: Floats = np.array(shares[::-1]) @ self._bins[[0, *nodes]]
         return mixture
 
     @staticmethod

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from agent.learning.features import BIAS, LINEAR, SPEED, TIME, WIDTH, Frame, Keys
 from agent.learning.identity import number_of
 from agent.learning.intervals import Intervals
-from agent.learning.memory import Memory
-from agent.learning.mixed import MixedModel
+from agent.learning.memory import NO_UNIT, Memory
+from agent.learning.mixed import MixedModel, Path
 from agent.learning.process import Kernel, Neighbours, Process
 from agent.learning.support import HARDWARE, MODEL, SETUP, STEM, STEM_HARDWARE, Support
 
@@ -128,20 +128,15 @@ class _Metric:
 
     def reasons(self, counts: Integers, missing: Floats, spread: Floats) -> Floats:
         """Return `(n, k)`, what the size of an error may depend on; see `_REASON_PRIOR`."""
-        setup, hardware, stem = counts[:, SETUP], counts[:, HARDWARE], counts[:, STEM]
-        return np.column_stack(
-            (
-                np.ones(len(counts)),
-                np.log1p(np.minimum(setup, 300)) - 3.0,
-                setup == 0,
-                hardware == 0,
-                stem == 0,
-                np.log1p(np.minimum(stem, 50)) - 2.0,
-                counts[:, STEM_HARDWARE] > 0,
-                missing,
-                np.log(spread) + 2.0,
-            )
-        )
+        reasons = np.empty((len(counts), len(_REASON_PRIOR)))
+        reasons[:, 0] = 1.0
+        reasons[:, 1] = np.log1p(np.minimum(counts[:, SETUP], 300)) - 3.0
+        reasons[:, 2:5] = counts[:, (SETUP, HARDWARE, STEM)] == 0
+        reasons[:, 5] = np.log1p(np.minimum(counts[:, STEM], 50)) - 2.0
+        reasons[:, 6] = counts[:, STEM_HARDWARE] > 0
+        reasons[:, 7] = missing
+        reasons[:, 8] = np.log(spread) + 2.0
+        return reasons
 
     def note(self, domain: Domain, keys: Keys, z: float) -> None:
         self.support.add(domain.unit_key, keys)
@@ -207,15 +202,16 @@ class Learner:
         query = _Query(frame, self._memory.near(frame.keys))
         count = len(self.metrics)
         logs, laws = np.zeros(count), np.zeros(count, dtype=np.int64)
-        units = np.full(count, -1, dtype=np.int64)
+        units = np.full(count, NO_UNIT)
         for column, metric in enumerate(self.metrics):
             if metric not in values:
                 continue
             unit, z = values[metric]
             domain, one = domain_of(unit, keys.task), self._each[metric]
+            path = _path(domain, keys)
             if domain.key in one.domains:
-                z = self._surprise(query, column, domain, z)
-            laws[column] = one.law.learn(domain.key, keys.hardware, keys.setup, x, z)
+                z = self._surprise(query, column, domain, path, z)
+            laws[column] = one.law.learn(path, x, z)
             units[column] = domain.unit_key
             logs[column] = z
             one.note(domain, keys, z)
@@ -239,34 +235,36 @@ class Learner:
             one = self._each[metric]
             fallback = next(iter(one.domains.values()))
             chosen = [domain or fallback for domain in domains[metric]]
-            centre, spread = self._centre(query, column, chosen)
-            guesses[metric] = _guesses(one, frame, chosen, centre, spread)
+            paths = [_path(*each) for each in zip(chosen, frame.keys, strict=True)]
+            centre, spread = self._centre(query, column, chosen, paths)
+            each = zip(chosen, frame.keys, strict=True)
+            counts = np.array([one.support.of(domain.unit_key, keys) for domain, keys in each])
+            guesses[metric] = _guesses(one, frame, paths, counts, centre, spread)
         return guesses
 
-    def _surprise(self, query: _Query, column: int, domain: Domain, z: float) -> float:
+    def _surprise(self, query: _Query, column: int, domain: Domain, path: Path, z: float) -> float:
         """Learn how wrong the prediction of one cell was; return the value to learn."""
         one, keys = self._each[self.metrics[column]], query.frame.keys[0]
-        centre, spread = self._centre(query, column, [domain])
+        centre, spread = self._centre(query, column, [domain], [path])
         guess = float(centre[0])
         counts = np.array([one.support.of(domain.unit_key, keys)])
         reasons = one.reasons(counts, query.frame.missing, spread)[0]
-        half_width = one.intervals.learn(_path(domain, keys), reasons, z - guess)
+        half_width = one.intervals.learn(path, reasons, z - guess)
         if counts[0, SETUP] < _YOUNG:
             return z
         reach = max(_CLIP, _CLIP_WIDTHS * half_width)
         return min(max(z, guess - reach), guess + reach)
 
     def _centre(
-        self, query: _Query, column: int, domains: Sequence[Domain]
+        self,
+        query: _Query,
+        column: int,
+        domains: Sequence[Domain],
+        paths: Sequence[Path],
     ) -> tuple[Floats, Floats]:
         """Return `(n,)` centres and `(n,)` spreads of one metric."""
         one, frame, memory = self._each[self.metrics[column]], query.frame, self._memory
-        rows = np.array(
-            [
-                one.law.find(domain.key, keys.hardware, keys.setup)
-                for domain, keys in zip(domains, frame.keys, strict=True)
-            ]
-        )
+        rows = np.array([one.law.find(path) for path in paths])
         centre = one.law.predict(rows, frame.linear)
         units = np.array([[domain.unit_key] for domain in domains])
         usable = (query.near >= 0) & (memory.unit[:, column].take(query.near) == units)
@@ -295,14 +293,15 @@ def domain_of(unit: str, task: int) -> Domain:
 
 
 def _guesses(
-    one: _Metric, frame: Frame, domains: Sequence[Domain], centre: Floats, spread: Floats
+    one: _Metric,
+    frame: Frame,
+    paths: Sequence[Path],
+    counts: Integers,
+    centre: Floats,
+    spread: Floats,
 ) -> Guesses:
-    each = list(zip(domains, frame.keys, strict=True))
-    counts = np.array([one.support.of(domain.unit_key, keys) for domain, keys in each])
     reasons = one.reasons(counts, frame.missing, spread)
-    half_width, confidence = one.intervals.half_widths(
-        [_path(domain, keys) for domain, keys in each], reasons
-    )
+    half_width, confidence = one.intervals.half_widths(paths, reasons)
     # Nobody has measured how wrong one is where neither model nor hardware is known.
     stranger = (counts[:, MODEL] == 0) & (counts[:, HARDWARE] == 0)
     half_width = np.where(stranger, np.maximum(half_width, np.log(2.0)), half_width)
@@ -311,6 +310,6 @@ def _guesses(
     return Guesses(centre, half_width, confidence, counts[:, : SETUP + 2])
 
 
-def _path(domain: Domain, keys: Keys) -> tuple[int, int, int]:
+def _path(domain: Domain, keys: Keys) -> Path:
     key = domain.key
     return key, hash((key, keys.hardware)), hash((key, keys.setup))

@@ -8,6 +8,7 @@ never searches the whole, so that it takes the same time however much was learnt
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,10 @@ BREADTH = sum(size for _, size in RINGS)
 MARKS = (*SIZES, "group", "stem", "model")
 """The sizes of a frame, and short numbers for names: equal ones mean the same name."""
 
+NO_UNIT = 0
+"""Stands where a unit would, for a metric that was not measured."""
+
+_BY_ROW = ("marks", "linear", "setup", "z", "law", "unit")
 _EXACT = 1 << 24
 """Whole numbers below this are exact in single precision."""
 
@@ -55,7 +60,7 @@ class Memory:
         apart: `(setups, setups)`, how far set-ups are apart.
         z: `(rows, metrics)`, logs of the measured values.
         law: `(rows, metrics)`, the row of the mixed model's set-up.
-        unit: `(rows, metrics)`, the unit; -1 for a metric that was not measured.
+        unit: `(rows, metrics)`, the unit; 0 for a metric that was not measured.
     """
 
     def __init__(
@@ -64,12 +69,12 @@ class Memory:
         self.rows = rows
         self._setups = setups
         self._next = 0
-        self.marks = np.zeros((64, len(MARKS)), dtype=np.float32)
-        self.linear = np.zeros((64, WIDTH))
-        self.setup = np.zeros(64, dtype=np.int64)
-        self.z = np.zeros((64, metrics))
-        self.law = np.zeros((64, metrics), dtype=np.int64)
-        self.unit = np.full((64, metrics), -1, dtype=np.int64)
+        self.marks = np.zeros((rows, len(MARKS)), dtype=np.float32)
+        self.linear = np.zeros((rows, WIDTH))
+        self.setup = np.zeros(rows, dtype=np.int64)
+        self.z = np.zeros((rows, metrics))
+        self.law = np.zeros((rows, metrics), dtype=np.int64)
+        self.unit = np.zeros((rows, metrics), dtype=np.int64)
         self.apart = np.zeros((8, 8), dtype=np.float32)
         self._costs = np.array(part_costs, dtype=np.float32)
         self._parts = np.zeros((8, len(PARTS)), dtype=np.int64)
@@ -80,8 +85,6 @@ class Memory:
     def add(self, frame: Frame, z: Floats, law: Integers, unit: Integers) -> None:
         """Remember the first row of a frame with its metrics `(metrics,)`."""
         at = self._next % self.rows
-        if at >= len(self.z):
-            self._grow()
         self._next += 1
         keys = frame.keys[0]
         self.marks[at] = marks_of(frame)[0]
@@ -143,7 +146,7 @@ class Memory:
             place = len(self._places)
             if place >= self._setups:
                 place = self._places.pop(next(iter(self._places)))
-                self.unit[self.setup == place] = -1
+                self.unit[self.setup == place] = NO_UNIT
             elif place >= len(self._parts):
                 self._parts = np.concatenate((self._parts, np.zeros_like(self._parts)))
                 apart = np.zeros((len(self._parts), len(self._parts)), dtype=np.float32)
@@ -156,11 +159,20 @@ class Memory:
         self._places[keys.setup] = place
         return place
 
-    def _grow(self) -> None:
-        for name in ("marks", "linear", "setup", "z", "law", "unit"):
-            old = getattr(self, name)
-            more = np.zeros_like(old[: self.rows - len(old)])
-            setattr(self, name, np.concatenate((old, more)))
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out the rows that were never used."""
+        used = min(self._next, self.rows)
+        return {
+            name: value[:used] if name in _BY_ROW else value for name, value in vars(self).items()
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        for name in _BY_ROW:
+            used = state[name]
+            whole = np.zeros((self.rows, *used.shape[1:]), dtype=used.dtype)
+            whole[: len(used)] = used
+            setattr(self, name, whole)
 
 
 def marks_of(frame: Frame) -> Singles:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Path = tuple[int, int, int]
+"""Keys of a domain, of a hardware in it, and of a set-up of that."""
 
 _SHARE_AFTER = 100.0
 """Events of one offset after which its further events count less and less for the weights: the
@@ -89,12 +91,12 @@ class MixedModel:
     def __len__(self) -> int:
         return len(self._setups.index)
 
-    def find(self, domain: int, hardware: int, setup: int) -> tuple[int, int, int]:
+    def find(self, path: Path) -> tuple[int, int, int]:
         """Return the rows of a domain, a hardware and a set-up; -1 for one that is not known."""
         return (
-            self._domains.index.get(domain, -1),
-            self._hardware.index.get(hash((domain, hardware)), -1),
-            self._setups.index.get(hash((domain, setup)), -1),
+            self._domains.index.get(path[0], -1),
+            self._hardware.index.get(path[1], -1),
+            self._setups.index.get(path[2], -1),
         )
 
     def predict(self, rows: Integers, x: Floats) -> Floats:
@@ -111,11 +113,11 @@ class MixedModel:
         value: Floats = np.einsum("...d,...d->...", weights, x)
         return value + self._setups.offset[setups]
 
-    def learn(self, domain: int, hardware: int, setup: int, x: Floats, z: float) -> int:
+    def learn(self, path: Path, x: Floats, z: float) -> int:
         """Learn one event `x (d,)`, `z`; return the row of its set-up."""
-        top = self._domains.place(domain, 0)
-        middle = self._hardware.place(hash((domain, hardware)), top)
-        row = self._setups.place(hash((domain, setup)), top)
+        top = self._domains.place(path[0], 0)
+        middle = self._hardware.place(path[1], top)
+        row = self._setups.place(path[2], top)
         self._shared.fit(len(self._setups.count))
         share = min(1.0, _SHARE_AFTER / (1.0 + self._shared.events[row]))
         share *= min(1.0, 3.0 * _SHARE_AFTER / (1.0 + float(self._hardware.sum_x[middle, 0])))

@@ -115,7 +115,7 @@ def test_every_column_arrives_at_its_field(tmp_path: Path, suffix: str) -> None:
     row = one(write(tmp_path / f"t{suffix}", [{**FULL, **about}]))
     said = row.benchmark.model_dump(exclude_none=True)
     for column, (part, field) in FIELDS.items():
-        field = {"class": "hardware_class"}.get(field, field)  # noqa: PLW2901
+        field = {"class": "hardware_class"}.get(field, field)
         assert said[part].get(field, said[part].get("class")) == FULL[column], column
     assert isinstance(row.benchmark.setup.batch_size, int)
     assert (row.number, row.source, row.id) == (1, "lab", "r-1")

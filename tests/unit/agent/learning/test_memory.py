@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 
 from agent.learning.catalogue import catalogue
@@ -62,4 +64,15 @@ def test_a_forgotten_setup_takes_its_measurements_along() -> None:
     for hardware in ("x", "y", "z"):
         add(store, frame("a", hardware))
 
-    assert store.unit[:3, 0].tolist() == [-1, 7, 7]
+    assert store.unit[:3, 0].tolist() == [0, 7, 7]
+
+
+def test_a_pickled_copy_holds_what_was_used_and_takes_more() -> None:
+    store = memory(rows=1000)
+    add(store, frame("a"), 5.0)
+    data = pickle.dumps(store)
+    copy = pickle.loads(data)
+    add(copy, frame("b"), 6.0)
+
+    assert len(data) < 20_000
+    assert copy.z[:2, 0].tolist() == [5.0, 6.0]
