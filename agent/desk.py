@@ -142,7 +142,8 @@ class Desk:
             payload, outcome = _error_payload(body), "internal"
         self._metrics.request(_known(kind), outcome, perf_counter() - started)
         if delivery.response_topic is None:
-            payload = _with_correlation_id(payload, address)
+            # An MQTT 3.1.1 client sees no properties, and rumqttd fails to leave them out for it.
+            return Outgoing(address.topic, _with_correlation_id(payload, address))
         return Outgoing(address.topic, payload, correlation_data=address.correlation_data)
 
     async def _answer(self, request_id: str, kind: str, request: AnyRequest) -> AnyReply:

@@ -7,6 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import HealthCheck, settings
+
+# How fast examples are made depends on what else the machine does, and says nothing of the law.
+settings.register_profile(
+    "steady", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+settings.load_profile("steady")
 
 OURS = ("agent", "schemas", "strategies", "web_bridge")
 

@@ -59,7 +59,7 @@ def import_(
     settings = load_settings(config, store=store)
     summary = asyncio.run(_import(settings, file, opt.pairs("--map", mapping or []), as_json))
     if as_json:
-        typer.echo(json.dumps(asdict(summary), indent=2, default=str))
+        typer.echo(json.dumps(_summary_json(summary), indent=2))
     else:
         _show_import(summary)
     if summary.refused_count:
@@ -129,14 +129,15 @@ async def _publish(
     async with connected(wiring.client_bus(settings)) as client:
         with _progress(quiet=False) as bar:
             task = bar.add_task(f"publishing {file.name}", total=limit)
+            rows = read_rows(file, mapping)
             async with asyncio.TaskGroup() as publishing:
                 gate = asyncio.Semaphore(PUBLISHED_AT_ONCE)
-                for row in read_rows(file, mapping):
+                while (limit is None or published < limit) and (
+                    row := await asyncio.to_thread(next, rows, None)
+                ) is not None:
                     if not isinstance(row, ImportedRow):
                         refused += 1
                         continue
-                    if limit is not None and published >= limit:
-                        break
                     if rate is not None:
                         due = started + published / rate
                         await asyncio.sleep(max(0.0, due - time.perf_counter()))
@@ -191,11 +192,21 @@ def _progress(quiet: bool) -> Progress:
     )
 
 
+def _summary_json(summary: ImportSummary) -> dict[str, Any]:
+    refused = [
+        {"row": row.number, "details": [detail.model_dump() for detail in row.details]}
+        for row in summary.refused
+    ]
+    return asdict(summary) | {"refused": refused, "ignored": list(summary.ignored)}
+
+
 def _show_import(summary: ImportSummary) -> None:
     out.print(
         f"read [bold]{summary.read}[/] rows: {summary.stored} stored, "
         f"{summary.duplicates} already there, {summary.refused_count} refused"
     )
+    if summary.ignored:
+        out.print(f"columns that say nothing to us: {', '.join(summary.ignored)}")
     if summary.refused:
         table = Table("row", "field", "problem", "expected", title="refused")
         for row in summary.refused:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from agent import cli
 from tests.support.agent import AgentProcess, free_port
@@ -43,7 +44,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         captured = capsys.readouterr()
         return Ran(int(ended.value.code or 0), captured.out, captured.err)
 
-    return execute
+    yield execute
+    structlog.reset_defaults()  # what a command configured holds on to this test's output
 
 
 @pytest.fixture
