@@ -80,7 +80,8 @@ class Descriptors:
         hardware = self._hardware.get(cell.hardware)
         if hardware is not None and cell.hardware_class is None and hardware.hardware_class:
             cell = replace(cell, hardware_class=hardware.hardware_class)
-        if model is None:
+        said = _described(cell)
+        if model is None or None not in said:
             return cell
         area = 1.0
         if cell.input_size and model.input_size:
@@ -93,7 +94,7 @@ class Descriptors:
             _either(cell.activations_m, _times(model.activations_m, area)),
             _either(cell.input_size, model.input_size),
         )
-        if filled == _described(cell):
+        if filled == said:
             return cell
         return replace(
             cell,

@@ -118,6 +118,8 @@ class Setup:
 class Keys(NamedTuple):
     """What identifies a cell, as numbers; equal numbers mean the same thing.
 
+    They are spread evenly over 63 bits, so that the exclusive or of two stands for both.
+
     Attributes:
         model: the model's name.
         stem: the network that the name stands for, whatever its weights.
@@ -126,6 +128,8 @@ class Keys(NamedTuple):
         hardware: the hardware's name.
         setup: hardware and the way it runs, without the sizes.
         shape: the sizes at which it runs.
+        batch: the batch size, in steps of a factor of about 1.6.
+        size: the size of the network, in the same steps.
         cell: all of it.
         parts: numbers of the set-up's `PARTS`.
     """
@@ -137,6 +141,8 @@ class Keys(NamedTuple):
     hardware: int
     setup: int
     shape: int
+    batch: int
+    size: int
     cell: int
     parts: tuple[int, ...]
 
@@ -175,8 +181,8 @@ def frame_of(cells: Sequence[Cell], catalogue: Catalogue) -> Frame:
             cell.runtime_options or "",
             cell.parallelism or "",
         )
-        keys.append(_keys(cell, setup))
         row = _linear(cell, setup)
+        keys.append(_keys(cell, setup, row))
         rows.append(row)
         described = (cell.parameters_m or cell.gmacs) is not None
         missing.append(1.0 - (described + (cell.batch_size is not None) + setup.sheet) / 3.0)
@@ -215,7 +221,7 @@ def _setup(catalogue: Catalogue, hardware: str, hardware_class: str, *way: str) 
     )
 
 
-def _keys(cell: Cell, setup: Setup) -> Keys:
+def _keys(cell: Cell, setup: Setup, linear: Sequence[float]) -> Keys:
     model, stem = _stem(cell.model)
     # Hashes of numbers, unlike those of texts, are the same in every process.
     shape = hash(
@@ -236,7 +242,9 @@ def _keys(cell: Cell, setup: Setup) -> Keys:
         hardware=setup.parts[0],
         setup=setup.number,
         shape=shape,
-        cell=hash((model, setup.number, shape)),
+        batch=hash((_BATCH, round(4.0 * linear[5]))),
+        size=hash((_PARAMS, round(4.0 * linear[1]))),
+        cell=model ^ setup.number ^ shape,
         parts=setup.parts,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -286,6 +287,7 @@ class Learner:
         return found
 
 
+@lru_cache(maxsize=4096)
 def domain_of(unit: str, task: int) -> Domain:
     """Return the domain of a unit or kind and the key of a task."""
     number = number_of(unit)
@@ -312,4 +314,4 @@ def _guesses(
 
 def _path(domain: Domain, keys: Keys) -> Path:
     key = domain.key
-    return key, hash((key, keys.hardware)), hash((key, keys.setup))
+    return key, key ^ keys.hardware, key ^ keys.setup

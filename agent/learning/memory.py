@@ -20,16 +20,20 @@ Integers = NDArray[np.int64]
 Singles = NDArray[np.float32]
 
 RINGS = (
-    ("setup stem", 32),
-    ("setup group", 40),
-    ("setup shape", 16),
-    ("setup", 64),
-    ("item", 16),
-    ("stem", 40),
-    ("group", 24),
+    ("setup stem batch", 20),
+    ("setup stem", 16),
+    ("setup group size", 24),
+    ("setup group", 24),
+    ("setup shape", 8),
+    ("setup", 24),
+    ("item", 12),
+    ("stem", 32),
+    ("group size", 16),
 )
 """What measurements are kept together by, and how many of each. An item is one network with all
 of its sizes, whatever it runs on."""
+
+_NONE = [np.full(size, -1, dtype=np.int64) for _, size in RINGS]
 
 BREADTH = sum(size for _, size in RINGS)
 
@@ -110,13 +114,14 @@ class Memory:
 
         Where there are fewer, -1 fills up.
         """
-        nothing = [np.full(size, -1, dtype=np.int64) for _, size in RINGS]
-        found = [
-            rings.get(key, none)
-            for one in keys
-            for rings, key, none in zip(self._rings, _ring_keys(one), nothing, strict=True)
-        ]
-        near = np.concatenate(found).reshape(len(keys), BREADTH)
+        lines = zip(*map(_ring_keys, keys), strict=True)
+        near = np.concatenate(
+            [
+                np.array([rings.get(key, none) for key in line])
+                for rings, none, line in zip(self._rings, _NONE, lines, strict=True)
+            ],
+            axis=1,
+        )
         near.sort(axis=1)
         near[:, 1:][near[:, 1:] == near[:, :-1]] = -1
         return near
@@ -182,13 +187,16 @@ def marks_of(frame: Frame) -> Singles:
 
 
 def _ring_keys(keys: Keys) -> tuple[int, ...]:
-    setup = keys.setup
+    setup, stem, group = keys.setup, keys.stem, keys.group
+    here, kin = setup ^ stem, setup ^ group
     return (
-        hash((setup, keys.stem)),
-        hash((setup, keys.group)),
-        hash((setup, keys.shape)),
+        here ^ keys.batch,
+        here,
+        kin ^ keys.size,
+        kin,
+        setup ^ keys.shape,
         setup,
-        hash((keys.stem, keys.shape)),
-        keys.stem,
-        keys.group,
+        stem ^ keys.shape,
+        stem,
+        group ^ keys.size,
     )

@@ -76,7 +76,7 @@ class Process:
         nearest: how many neighbours predict a cell.
     """
 
-    def __init__(self, kernel: Kernel, nearest: int = 16) -> None:
+    def __init__(self, kernel: Kernel, nearest: int = 20) -> None:
         self.nearest = nearest
         self._noise = kernel.noise
         self._scale = np.ones((len(MARKS), 1), dtype=np.float32)

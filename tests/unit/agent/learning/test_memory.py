@@ -43,8 +43,8 @@ def test_the_oldest_give_way() -> None:
     for i in range(25):
         add(store, frame(f"m{i}"), float(i))
 
-    assert set(store.z[10:, 0]) == {0.0}
-    assert sorted(store.z[:10, 0]) == list(range(15, 25))
+    assert len(store.z) == 10
+    assert sorted(store.z[:, 0]) == list(range(15, 25))
 
 
 def test_setups_are_as_far_apart_as_their_parts() -> None:

@@ -13,7 +13,7 @@ def model(capacity: int = 64) -> MixedModel:
 
 
 def value(law: MixedModel, hardware: int, setup: int, x: np.ndarray) -> float:
-    return float(law.predict(np.array([law.find(1, hardware, setup)]), x[None])[0])
+    return float(law.predict(np.array([law.find((1, hardware, setup))]), x[None])[0])
 
 
 def taught(rows: int = 400) -> MixedModel:
@@ -23,7 +23,7 @@ def taught(rows: int = 400) -> MixedModel:
     for i in range(rows):
         (hardware, setup), offset = list(at.items())[i % 3]
         x = np.array([1.0, chance.normal()])
-        law.learn(1, hardware, setup, x, 2.0 * x[1] + offset)
+        law.learn((1, hardware, setup), x, 2.0 * x[1] + offset)
     return law
 
 
@@ -44,7 +44,7 @@ def test_a_new_setup_starts_from_its_hardware() -> None:
 
 def test_one_event_of_a_new_hardware_places_it() -> None:
     law = taught()
-    law.learn(1, 12, 120, np.array([1.0, 1.0]), 12.0)
+    law.learn((1, 12, 120), np.array([1.0, 1.0]), 12.0)
 
     assert value(law, 12, 120, ONE) == pytest.approx(10.0, abs=1.0)
     assert value(law, 12, 121, ONE) == pytest.approx(10.0, abs=1.0)
@@ -56,7 +56,7 @@ def test_confounded_offsets_do_not_bend_the_slope() -> None:
     for i in range(600):
         hardware = 10 + i % 2
         x = np.array([1.0, chance.normal(4.0 * (i % 2), 0.5)])
-        law.learn(1, hardware, hardware * 10, x, x[1] + (-8.0 if i % 2 else 0.0))
+        law.learn((1, hardware, hardware * 10), x, x[1] + (-8.0 if i % 2 else 0.0))
 
     step = value(law, 10, 100, np.array([1.0, 1.0])) - value(law, 10, 100, ONE)
     assert step == pytest.approx(1.0, abs=0.1)
@@ -65,7 +65,7 @@ def test_confounded_offsets_do_not_bend_the_slope() -> None:
 def test_an_offset_follows_slow_change() -> None:
     law = model()
     for i in range(3000):
-        law.learn(1, 10, 100, ONE, 0.0 if i < 1500 else 1.0)
+        law.learn((1, 10, 100), ONE, 0.0 if i < 1500 else 1.0)
 
     assert value(law, 10, 100, ONE) > 0.8
 
@@ -73,8 +73,8 @@ def test_an_offset_follows_slow_change() -> None:
 def test_memory_is_bounded() -> None:
     law = model(capacity=8)
     for i in range(100):
-        law.learn(1, i, i, ONE, 1.0)
+        law.learn((1, i, i), ONE, 1.0)
 
     assert len(law) == 8
-    assert law.find(1, 99, 99)[2] >= 0
-    assert law.find(1, 0, 0)[2] == -1
+    assert law.find((1, 99, 99))[2] >= 0
+    assert law.find((1, 0, 0))[2] == -1
