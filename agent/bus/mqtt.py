@@ -1,4 +1,4 @@
-"""The bus over MQTT, on aiomqtt.
+"""The bus over MQTT.
 
 Each inbox has a connection of its own, and what is published has another. MQTT wants messages
 acknowledged in the order of their arrival on a connection; events and requests, which are
@@ -10,36 +10,60 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Literal
 
 import aiomqtt
 import structlog
 from aiomqtt.exceptions import MqttConnectError
-from paho.mqtt.client import Client as PahoClient
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from agent.bus.address import BrokerAddress
-from agent.bus.port import ConnectionState, Delivery, Outgoing
-from agent.bus.reconnect import Backoff
+from agent.bus.inbox import MqttInbox
+from agent.bus.link import (
+    CONNECT_SECONDS,
+    KEEPALIVE_SECONDS,
+    QUIET,
+    Link,
+    Refused,
+    Welcome,
+    publish_properties,
+)
+from agent.bus.port import ConnectionState, Outgoing
+from agent.bus.reconnect import ConnectionLost, keep_connected
 from schemas.errors import BusUnavailable, shown
 
-KEEPALIVE_SECONDS = 30
-CONNECT_SECONDS = 10.0
 SESSION_SECONDS = 7 * 24 * 3600
 """How long the broker keeps what arrives for an agent that is away."""
 
-PUBLISHES_IN_FLIGHT = 128
+MOST_RECEIVE_MAXIMUM = 65_535
 NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 """Without it Nagle's algorithm holds each QoS 1 acknowledgement back for some 40 ms."""
 
-_REFUSED_FOR_GOOD = frozenset({134, 135, 138, 140})
-"""CONNACK reasons that trying again does not mend: bad credentials, not authorised, banned, bad
-authentication method (MQTT 5, section 3.2.2.2)."""
+MOST_LOSSES = 5
+"""A message over which the connection was lost this often is taken for the cause: brokers end the
+connection on what is too large for them, and not all say beforehand what is."""
+
+_REFUSED_FOR_GOOD = {
+    4: "wrong user name or password",  # 3.1.1
+    5: "not authorised",  # 3.1.1
+    134: "wrong user name or password",
+    135: "not authorised",
+    138: "banned",
+    140: "it wants another method of authentication",
+    142: "another client has taken our client id: is there a second agent of this agent_id?",
+}
+"""Reasons that trying again does not mend (MQTT 5, section 2.4)."""
+
+_UNSUPPORTED_VERSION = frozenset({1, 132})
+_FAILURE = 128
 
 log = structlog.get_logger(__name__)
+
+MqttVersion = Literal["5", "3.1.1"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,89 +73,51 @@ class MqttConfig:
     Attributes:
         client_id: prefix of the connections' client ids; a lasting session goes by it.
         lasting: whether the broker keeps what arrives while we are away.
-        will: published by the broker when the publishing connection is lost.
+        will: published by the broker when the publishing connection is lost. What was last
+            published, retained, on the same topic is published again on each new connection.
+        birth: published on each new connection until something else was, on the will's topic.
         max_packet_bytes: larger messages are not delivered to us; None for any size.
+        version: of MQTT. A broker that does not speak 5 is spoken to in 3.1.1. There, nothing
+            published carries a response topic or correlation data.
     """
 
     client_id: str
     lasting: bool = True
     will: Outgoing | None = None
+    birth: Outgoing | None = None
     max_packet_bytes: int | None = None
-
-
-class _Token(NamedTuple):
-    """What identifies a delivery to the connection that made it."""
-
-    client: aiomqtt.Client
-    mid: int
-    qos: int
-
-
-class MqttInbox:
-    """Messages of some filters, taken from the broker no faster than they are received here."""
-
-    def __init__(self, filters: Sequence[str], capacity: int) -> None:
-        self.filters = tuple(filters)
-        self.capacity = capacity
-        self.client: aiomqtt.Client | None = None
-        self._queue: asyncio.Queue[Delivery] = asyncio.Queue(capacity)
-
-    async def put(self, message: aiomqtt.Message, client: aiomqtt.Client) -> None:
-        """Queue a message, waiting while the queue is full."""
-        properties = message.properties
-        payload = message.payload
-        await self._queue.put(
-            Delivery(
-                topic=str(message.topic),
-                payload=bytes(payload) if isinstance(payload, (bytes, bytearray)) else b"",
-                response_topic=getattr(properties, "ResponseTopic", None),
-                correlation_data=getattr(properties, "CorrelationData", None),
-                retained=message.retain,
-                token=_Token(client, message.mid, message.qos),
-            )
-        )
-
-    async def receive(self, limit: int) -> list[Delivery]:
-        """Wait for at least one message; return what is there; see the port."""
-        received = [await self._queue.get()]
-        while len(received) < limit and not self._queue.empty():
-            received.append(self._queue.get_nowait())
-        return received
-
-    async def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        """Acknowledge; those of a lost connection are skipped; see the port."""
-        for delivery in deliveries:
-            token = delivery.token
-            assert isinstance(token, _Token), "a delivery of this bus"
-            if token.client is self.client:
-                _paho(token.client).ack(token.mid, token.qos)
-
-    def forget_unacknowledged(self) -> None:
-        """Drop what a lost connection delivered and the broker sends again (not QoS 0)."""
-        waiting = [self._queue.get_nowait() for _ in range(self._queue.qsize())]
-        for delivery in waiting:
-            if isinstance(delivery.token, _Token) and delivery.token.qos == 0:
-                self._queue.put_nowait(delivery)
+    version: MqttVersion = "5"
 
 
 class MqttBus:
-    """Messages in and out over a broker, through connections that come back by themselves."""
+    """Messages in and out over a broker, through connections that come back by themselves.
+
+    Make it, ask it for inboxes, then `run` it, once. All on one event loop.
+    """
 
     def __init__(self, address: BrokerAddress, config: MqttConfig) -> None:
         self._address = address
         self._config = config
+        self._version: MqttVersion = config.version
         self._inboxes: list[MqttInbox] = []
-        self._publisher: aiomqtt.Client | None = None
-        self._publisher_up = asyncio.Event()
-        self._connected = 0
+        self._tls: ssl.SSLContext | None = None
+        self._publisher: Link | None = None
+        self._publisher_changed = asyncio.Condition()
+        self._last_words = config.birth
+        self._connected: set[str] = set()
         self._closing = asyncio.Event()
-        self._in_flight = asyncio.Semaphore(PUBLISHES_IN_FLIGHT)
         self._state: ConnectionState = "disconnected"
+        self._refused = 0
 
     @property
     def state(self) -> ConnectionState:
         """The state of the connections together: connected when all of them are."""
         return self._state
+
+    @property
+    def refused(self) -> int:
+        """How many messages the broker would not take, each of which was logged."""
+        return self._refused
 
     def inbox(self, filters: Sequence[str], *, capacity: int) -> MqttInbox:
         """Subscribe to `filters`; see the port."""
@@ -141,30 +127,28 @@ class MqttBus:
 
     async def run(self) -> None:
         """Connect, and stay connected until cancelled or closed; see the port."""
-        self._note(0)
+        if self._address.tls:
+            self._tls = await asyncio.to_thread(ssl.create_default_context)
+        self._settle("connecting")
         try:
             async with asyncio.TaskGroup() as connections:
-                running = [
-                    connections.create_task(
-                        self._keep(self._publish_on, "publish"), name="bus-publish"
-                    )
-                ]
+                held = [connections.create_task(self._keep("publish", self._hold_publisher))]
                 for number, inbox in enumerate(self._inboxes):
-                    name = f"inbox-{number}"
-
-                    async def read(
-                        reached: Callable[[], None], inbox: MqttInbox = inbox, name: str = name
-                    ) -> None:
-                        await self._read_into(inbox, name, reached)
-
-                    running.append(
-                        connections.create_task(self._keep(read, name), name=f"bus-{name}")
-                    )
+                    hold = partial(self._hold_inbox, inbox, f"inbox-{number}")
+                    held.append(connections.create_task(self._keep(f"inbox-{number}", hold)))
                 await self._closing.wait()
-                for task in running:
+                for task in held:
                     task.cancel()
+        except BaseExceptionGroup as group:
+            # One of them is told of in full; the others were cancelled, or failed alike.
+            unavailable, others = group.split(BusUnavailable)
+            if unavailable is None or others is not None:
+                raise
+            raise _first(unavailable) from None
         finally:
-            self._state = "closed"
+            self._settle("closed")
+            async with self._publisher_changed:
+                self._publisher_changed.notify_all()
 
     async def publish(self, message: Outgoing) -> None:
         """Publish, waiting for the connection if need be; see the port.
@@ -172,133 +156,36 @@ class MqttBus:
         A message whose acknowledgement was lost with the connection is published again: it
         may arrive twice, as QoS 1 allows.
         """
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        if message.response_topic is not None:
-            properties.ResponseTopic = message.response_topic
-        if message.correlation_data is not None:
-            properties.CorrelationData = message.correlation_data
-        while True:
-            await self._publisher_up.wait()
-            client = self._publisher
-            if client is None:
-                continue
+        will = self._config.will
+        if will is not None and message.retain and message.topic == will.topic:
+            self._last_words = message
+        losses = 0
+        while losses < MOST_LOSSES:
+            link = await self._connected_publisher()
             try:
-                async with self._in_flight:
-                    await client.publish(
-                        message.topic, message.payload, message.qos, message.retain, properties
-                    )
-            except aiomqtt.MqttError as error:
-                log.debug("publish_failed", topic=message.topic, reason=shown(str(error)))
-                if client is self._publisher:
-                    await asyncio.sleep(Backoff().next_seconds())
+                await link.publish(message, self._properties_of(message))
+            except Refused as refusal:
+                self._refuse(message, str(refusal))
+                return
+            except aiomqtt.MqttError:
+                losses += 1
             else:
                 return
+        self._refuse(message, f"the connection was lost over it {losses} times")
 
     async def close(self) -> None:
         """Disconnect cleanly; `run` returns."""
         self._closing.set()
 
-    async def _keep(
-        self, connection: Callable[[Callable[[], None]], Awaitable[None]], name: str
-    ) -> None:
-        """Hold one connection, again and again."""
-        backoff = Backoff()
-        while True:
-            reached = False
+    async def _connected_publisher(self) -> Link:
+        """Wait for the connection that publishes.
 
-            def note_reached() -> None:
-                nonlocal reached
-                reached = True
-                backoff.reset()
-                self._note(+1)
-                log.info("connected", connection=name, broker=str(self._address))
-
-            try:
-                await connection(note_reached)
-            except MqttConnectError as error:
-                if _reason(error) in _REFUSED_FOR_GOOD:
-                    raise BusUnavailable(f"{self._address} refuses us: {error}") from error
-                lost: Exception = error
-            except aiomqtt.MqttError as error:
-                lost = error
-            finally:
-                if reached:
-                    self._note(-1)
-            pause = backoff.next_seconds()
-            log.warning(
-                "disconnected", connection=name, reason=shown(str(lost)), retry_s=round(pause, 2)
-            )
-            await asyncio.sleep(pause)
-
-    async def _publish_on(self, reached: Callable[[], None]) -> None:
-        async with self._client("publish", self._config.will) as client:
-            self._publisher = client
-            self._publisher_up.set()
-            reached()
-            try:
-                async for _ in client.messages:  # none come; it ends when the connection does
-                    pass
-            finally:
-                self._publisher_up.clear()
-                self._publisher = None
-
-    async def _read_into(self, inbox: MqttInbox, name: str, reached: Callable[[], None]) -> None:
-        client = self._client(name, receive_maximum=inbox.capacity)
-        _paho(client).manual_ack_set(True)
-        inbox.forget_unacknowledged()
-        async with client:
-            inbox.client = client
-            try:
-                await client.subscribe([(one, 1) for one in inbox.filters])
-                reached()
-                async for message in client.messages:
-                    await inbox.put(message, client)
-            finally:
-                inbox.client = None
-
-    def _client(
-        self, name: str, will: Outgoing | None = None, receive_maximum: int | None = None
-    ) -> aiomqtt.Client:
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        if self._config.lasting:
-            properties.SessionExpiryInterval = SESSION_SECONDS
-        if receive_maximum is not None:
-            properties.ReceiveMaximum = min(receive_maximum, 65_535)
-        if self._config.max_packet_bytes is not None:
-            properties.MaximumPacketSize = self._config.max_packet_bytes
-        client = aiomqtt.Client(
-            self._address.host,
-            self._address.port,
-            username=self._address.username,
-            password=self._address.password,
-            identifier=f"{self._config.client_id}-{name}",
-            protocol=aiomqtt.ProtocolVersion.V5,
-            clean_start=not self._config.lasting,
-            properties=properties,
-            keepalive=KEEPALIVE_SECONDS,
-            timeout=CONNECT_SECONDS,
-            will=None
-            if will is None
-            else aiomqtt.Will(will.topic, will.payload, will.qos, will.retain),
-            tls_context=ssl.create_default_context() if self._address.tls else None,
-            socket_options=[NO_DELAY],
-        )
-        # aiomqtt warns at each publish beyond ten in flight; the semaphore bounds them instead.
-        client.pending_calls_threshold = PUBLISHES_IN_FLIGHT + 1
-        return client
-
-    def _note(self, change: int) -> None:
-        """The only place where the state changes."""
-        self._connected += change
-        everything = 1 + len(self._inboxes)
-        self._state = "connected" if self._connected == everything else "connecting"
-
-
-def _paho(client: aiomqtt.Client) -> PahoClient:
-    """Return the paho client underneath: aiomqtt 2 has no manual acknowledgement of its own."""
-    return client._client  # noqa: SLF001
-
-
-def _reason(error: MqttConnectError) -> int:
-    reason = error.rc
-    return reason if isinstance(reason, int) else reason.value if reason is not None else 0
+        Raises:
+            BusUnavailable: the bus was closed.
+        """
+        async with self._publisher_changed:
+            while self._publisher is None:
+                if self._state == "closed":
+                    raise BusUnavailable("the bus is closed")
+                await self._publisher_changed.wait()
+            return self._publisher
