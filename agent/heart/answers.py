@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pydantic import TypeAdapter
-
 import strategies.choose
 import strategies.compare
 import strategies.place
 import strategies.recommend
 from agent.heart.cells import cell_of
-from agent.learning.bank import Bank, Predicted
-from agent.learning.catalogue import catalogue
-from agent.learning.cell import Cell
+from agent.heart.predictor import Predictor
 from schemas.errors import BadInput, Unavailable
 from schemas.measurement import METRICS, HardwareSpec, MetricName
 from schemas.replies import (
@@ -43,10 +39,8 @@ from strategies.recommend import HardwareCandidate
 # Finds its modules now: the first decision would otherwise import files on the event loop.
 registered()
 
-_ESTIMATES: TypeAdapter[list[Estimates]] = TypeAdapter(list[Estimates])
 
-
-def answer(bank: Bank, request: AnyRequest, request_id: str) -> AnyReply:
+def answer(predictor: Predictor, request: AnyRequest, request_id: str) -> AnyReply:
     """Answer any request that rests on what was learnt.
 
     Every prediction in the reply has the id `request_id/n`; a decision has the id of its request.
@@ -57,20 +51,20 @@ def answer(bank: Bank, request: AnyRequest, request_id: str) -> AnyReply:
     """
     match request:
         case PredictRequest():
-            return predict(bank, request, request_id)
+            return predict(predictor, request, request_id)
         case CompareRequest():
-            return compare(bank, request, request_id)
+            return compare(predictor, request, request_id)
         case RecommendRequest():
-            return recommend(bank, request, request_id)
+            return recommend(predictor, request, request_id)
         case PlaceRequest():
-            return place(bank, request, request_id)
+            return place(predictor, request, request_id)
         case StrategyRequest():
-            return strategy(bank, request, request_id)
+            return strategy(predictor, request, request_id)
         case StatusRequest():
             raise Unavailable("the heart alone does not know how the agent is")
 
 
-def predict(bank: Bank, request: PredictRequest, request_id: str) -> PredictReply:
+def predict(predictor: Predictor, request: PredictRequest, request_id: str) -> PredictReply:
     """Predict every candidate, those of like units in one vectorised pass."""
     candidates = request.candidates
     metrics = request.metrics or METRICS
@@ -79,9 +73,9 @@ def predict(bank: Bank, request: PredictRequest, request_id: str) -> PredictRepl
         key = (candidate.throughput_unit, candidate.latency_kind)
         groups.setdefault(key, []).append(index)
 
-    predicted: list[dict[str, Predicted]] = [{} for _ in candidates]
+    predicted: list[Estimates] = [{} for _ in candidates]
     for (throughput_unit, latency_kind), indices in groups.items():
-        units = {}
+        units: dict[MetricName, str] = {}
         if throughput_unit is not None:
             units["throughput_per_s"] = throughput_unit.casefold()
         if latency_kind is not None:
@@ -90,7 +84,7 @@ def predict(bank: Bank, request: PredictRequest, request_id: str) -> PredictRepl
             cell_of(candidates[i].model, candidates[i].hardware, candidates[i].setup)
             for i in indices
         ]
-        for i, one in zip(indices, bank.predict(cells, metrics, units or None), strict=True):
+        for i, one in zip(indices, predictor.predict(cells, metrics, units), strict=True):
             predicted[i] = one
 
     return PredictReply(
@@ -102,21 +96,19 @@ def predict(bank: Bank, request: PredictRequest, request_id: str) -> PredictRepl
                 metrics=one,
                 notes=_notes(metrics, one),
             )
-            for index, (candidate, one) in enumerate(
-                zip(candidates, estimates(predicted), strict=True)
-            )
+            for index, (candidate, one) in enumerate(zip(candidates, predicted, strict=True))
         ]
     )
 
 
-def compare(bank: Bank, request: CompareRequest, request_id: str) -> CompareReply:
+def compare(predictor: Predictor, request: CompareRequest, request_id: str) -> CompareReply:
     """Rank one model's cells over hardware and batch sizes by a metric."""
     setups = (
         [request.setup.model_copy(update={"batch_size": size}) for size in request.batch_sizes]
         if request.batch_sizes
         else [request.setup]
     )
-    choices = [(one, setup) for one in _hardware(bank, request.hardware) for setup in setups]
+    choices = [(one, setup) for one in _hardware(predictor, request.hardware) for setup in setups]
     cells = [cell_of(request.model, one, setup) for one, setup in choices]
     rows = [
         strategies.compare.Cell(
@@ -126,17 +118,17 @@ def compare(bank: Bank, request: CompareRequest, request_id: str) -> CompareRepl
             estimates=predicted,
         )
         for index, ((one, setup), predicted) in enumerate(
-            zip(choices, _comparable(bank, cells), strict=True)
+            zip(choices, predictor.comparable(cells), strict=True)
         )
     ]
     return strategies.compare.compare(request, rows)
 
 
-def recommend(bank: Bank, request: RecommendRequest, request_id: str) -> RecommendReply:
+def recommend(predictor: Predictor, request: RecommendRequest, request_id: str) -> RecommendReply:
     """Find the best hardware for a model under the limits."""
     options = request.hardware or [
         HardwareOption(name=one.name, hardware_class=one.hardware_class)
-        for one in _hardware(bank, None)
+        for one in _hardware(predictor, None)
     ]
     precisions: list[str | None] = [*(request.precisions or ())] or [request.setup.precision]
     choices = [(option, precision) for option in options for precision in precisions]
@@ -147,19 +139,19 @@ def recommend(bank: Bank, request: RecommendRequest, request_id: str) -> Recomme
     candidates = [
         HardwareCandidate(option, precision, f"{request_id}/{index}", predicted)
         for index, ((option, precision), predicted) in enumerate(
-            zip(choices, _comparable(bank, cells), strict=True)
+            zip(choices, predictor.comparable(cells), strict=True)
         )
     ]
     return strategies.recommend.recommend(request, candidates, request_id)
 
 
-def place(bank: Bank, request: PlaceRequest, request_id: str) -> PlaceReply:
+def place(predictor: Predictor, request: PlaceRequest, request_id: str) -> PlaceReply:
     """Place models onto devices. Each model is predicted once per kind of hardware."""
     kinds = list({device.hardware: None for device in request.devices})
     choices = [(item, kind) for item in request.models for kind in kinds]
     predicted: list[Estimates] = []
     for item in request.models:
-        predicted += _comparable(bank, [cell_of(item.model, kind, item.setup) for kind in kinds])
+        predicted += predictor.comparable([cell_of(item.model, kind, item.setup) for kind in kinds])
     known = {
         (item.model.name, kind): PlacementCell(f"{request_id}/{index}", one)
         for index, ((item, kind), one) in enumerate(zip(choices, predicted, strict=True))
@@ -172,7 +164,7 @@ def place(bank: Bank, request: PlaceRequest, request_id: str) -> PlaceReply:
     capacities = {
         device.name: capacity
         for device in request.devices
-        if (capacity := _capacity_mb(bank, device.hardware.name)) is not None
+        if (capacity := predictor.capacity_mb(device.hardware.name)) is not None
     }
     # No time limit means no search by the clock: a replay must come to the same placement.
     return strategies.place.place(
@@ -180,49 +172,19 @@ def place(bank: Bank, request: PlaceRequest, request_id: str) -> PlaceReply:
     )
 
 
-def strategy(bank: Bank, request: StrategyRequest, request_id: str) -> StrategyReply:
+def strategy(predictor: Predictor, request: StrategyRequest, request_id: str) -> StrategyReply:
     """Choose how a workload runs on a device."""
     cells = [cell_of(item.model, request.hardware, item.setup) for item in request.models]
     predictions = {
         item.model.name: one
-        for item, one in zip(request.models, estimates(bank.predict(cells)), strict=True)
+        for item, one in zip(request.models, predictor.predict(cells), strict=True)
     }
     return strategies.choose.choose(
-        request, predictions, request_id, capacity_mb=_capacity_mb(bank, request.hardware.name)
+        request, predictions, request_id, capacity_mb=predictor.capacity_mb(request.hardware.name)
     )
 
 
-def _comparable(bank: Bank, cells: Sequence[Cell]) -> list[Estimates]:
-    """Predict cells of one model in one unit each, so that they can be held side by side.
-
-    Where the best supported units differ from cell to cell, all are predicted in the one that
-    rests on the most measurements of the model.
-    """
-    first = bank.predict(cells)
-    units: dict[str, str] = {}
-    for metric in METRICS:
-        found = {
-            one[metric].unit: one[metric].basis.model
-            for one in first
-            if metric in one and one[metric].unit is not None
-        }
-        if len(found) > 1:
-            best = max(found, key=lambda unit: (found[unit], unit))
-            assert best is not None
-            units[metric] = best
-    if not units:
-        return estimates(first)
-    again = bank.predict(cells, list(units), units)
-    return estimates([one | other for one, other in zip(first, again, strict=True)])
-
-
-def _capacity_mb(bank: Bank, hardware: str) -> float | None:
-    """Return the memory of one device by its data sheet, if there is one."""
-    sheet = catalogue(bank.config.sheets).find(hardware)
-    return None if sheet is None or sheet.memory_gb is None else sheet.memory_gb * 1_000
-
-
-def _hardware(bank: Bank, named: Sequence[HardwareSpec] | None) -> list[HardwareSpec]:
+def _hardware(predictor: Predictor, named: Sequence[HardwareSpec] | None) -> list[HardwareSpec]:
     """Return the hardware that was named, or else all that was ever measured.
 
     Raises:
@@ -230,19 +192,10 @@ def _hardware(bank: Bank, named: Sequence[HardwareSpec] | None) -> list[Hardware
     """
     if named:
         return list(named)
-    known = [HardwareSpec(name=name) for name in bank.known_hardware()]
+    known = [HardwareSpec(name=name) for name in predictor.known_hardware()]
     if not known:
         raise BadInput.of_field("hardware", "left out, and none was ever measured", "its names")
     return known
-
-
-def estimates(predicted: Sequence[dict[str, Predicted]]) -> list[Estimates]:
-    """Return learners' predictions in the words of the contract.
-
-    One validation of them all, in pydantic's compiled core, takes a quarter of what building
-    the objects one by one in Python does.
-    """
-    return _ESTIMATES.validate_python(predicted, from_attributes=True)
 
 
 def _notes(metrics: Iterable[MetricName], predicted: Estimates) -> list[str]:

@@ -8,6 +8,7 @@ from agent.heart import answers
 from agent.heart.cells import observation_of
 from agent.heart.effects import Answer, Effect, Publish
 from agent.heart.ledger import DEFAULT_CAPACITY, Ledger
+from agent.heart.predictor import Predictor
 from agent.heart.stimuli import AnswerLogged, MeasurementLogged, RequestReceived, Stimulus
 from agent.learning.bank import Bank, BankConfig
 from schemas.measurement import Execution
@@ -45,6 +46,7 @@ class Heart:
         self.applied_seq = 0
         self.events = 0
         self.bank = Bank(config.bank)
+        self._predictor = Predictor(self.bank)
         self.ledger = Ledger(config.ledger_capacity)
 
     def handle(self, stimulus: Stimulus) -> list[Effect]:
@@ -79,7 +81,7 @@ class Heart:
         return effects
 
     def _asked(self, stimulus: RequestReceived) -> list[Effect]:
-        reply = answers.answer(self.bank, stimulus.request, stimulus.id)
+        reply = answers.answer(self._predictor, stimulus.request, stimulus.id)
         effects: list[Effect] = [
             Answer(
                 cause=stimulus.id,
