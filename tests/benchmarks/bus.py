@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -54,29 +55,47 @@ def echoing(port: int) -> Iterator[None]:
         process.wait(10)
 
 
-async def sequential(client: AgentClient, topic: str, payload: bytes, count: int) -> list[float]:
+async def sequential(
+    client: AgentClient, topic: str, payloads: Iterator[bytes], number: int
+) -> list[float]:
     """Return the seconds of round trips one after another."""
     seconds = []
-    for _ in range(count):
+    for payload in islice(payloads, number):
         started = time.perf_counter()
         await client.ask_raw(topic, payload)
         seconds.append(time.perf_counter() - started)
     return seconds
 
 
-async def at_once(client: AgentClient, topic: str, payload: bytes, count: int) -> float:
+async def at_once(client: AgentClient, topic: str, payloads: Iterator[bytes], number: int) -> float:
     """Return round trips per second with many in flight."""
     gate = asyncio.Semaphore(IN_FLIGHT)
 
-    async def one() -> None:
+    async def one(payload: bytes) -> None:
         async with gate:
             await client.ask_raw(topic, payload)
 
     started = time.perf_counter()
     async with asyncio.TaskGroup() as asking:
-        for _ in range(count):
-            asking.create_task(one())
-    return count / (time.perf_counter() - started)
+        for payload in islice(payloads, number):
+            asking.create_task(one(payload))
+    return number / (time.perf_counter() - started)
+
+
+def questions(*, varied: bool) -> Iterator[bytes]:
+    """Return predict requests of one candidate: the same for ever, or a new cell each time."""
+    for number in count(1):
+        yield json.dumps(
+            {
+                "candidates": [
+                    {
+                        "model": "resnet50",
+                        "hardware": "nvidia-rtx-3090",
+                        "setup": {"batch_size": number if varied else 256, "precision": "amp"},
+                    }
+                ]
+            }
+        ).encode()
 
 
 def events() -> list[bytes]:
@@ -117,41 +136,36 @@ async def learn(client: AgentClient) -> float:
 
 async def measure(port: int, kind: Kind) -> list[dict[str, Any]]:
     """Measure against a running agent and echo."""
-    asked = json.dumps(
-        {
-            "candidates": [
-                {
-                    "model": "resnet50",
-                    "hardware": "nvidia-rtx-3090",
-                    "setup": {"batch_size": 256, "precision": "amp"},
-                }
-            ]
-        }
-    ).encode()
     predict = request("predict")
+    cases = {
+        "bare echo": (echo.TOPIC, questions(varied=False)),
+        "predict, a cell asked before": (predict, questions(varied=False)),
+        "predict, a new cell": (predict, questions(varied=True)),
+    }
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    rates: dict[str, list[float]] = {name: [] for name in cases}
     async with connected(wiring.bus_to(BrokerAddress("127.0.0.1", port))) as client:
         learned = await learn(client)
-        times: dict[str, list[float]] = {echo.TOPIC: [], predict: []}
-        rates: dict[str, list[float]] = {echo.TOPIC: [], predict: []}
-        for topic in times:
-            await sequential(client, topic, asked, WARM_UP)
+        for topic, payloads in cases.values():
+            await sequential(client, topic, payloads, WARM_UP)
         for _ in range(BLOCKS):
-            for topic, seconds in times.items():
-                seconds += await sequential(client, topic, asked, REQUESTS_PER_BLOCK)
+            for name, (topic, payloads) in cases.items():
+                times[name] += await sequential(client, topic, payloads, REQUESTS_PER_BLOCK)
         for _ in range(BLOCKS // 2):
-            for topic, found in rates.items():
-                found.append(await at_once(client, topic, asked, 4 * REQUESTS_PER_BLOCK))
-    ratio = statistics.median(times[predict]) / statistics.median(times[echo.TOPIC])
+            for name, (topic, payloads) in cases.items():
+                rates[name].append(await at_once(client, topic, payloads, 4 * REQUESTS_PER_BLOCK))
+    bare = statistics.median(times["bare echo"])
     rows: list[dict[str, Any]] = [
         {
             "broker": kind,
-            "what": what,
-            **spread_ms(times[topic]),
-            f"per_s at {IN_FLIGHT} in flight": round(statistics.median(rates[topic])),
+            "what": name,
+            **spread_ms(times[name]),
+            f"per_s at {IN_FLIGHT} in flight": round(statistics.median(rates[name])),
+            "p50 / echo's": round(statistics.median(times[name]) / bare, 2),
+            "goal": "" if name == "bare echo" else "1.5",
         }
-        for topic, what in ((echo.TOPIC, "bare echo"), (predict, "predict"))
+        for name in cases
     ]
-    rows[1] |= {"p50 beside echo": round(ratio, 2), "goal": "1.5"}
     rows.append(
         {
             "broker": kind,
