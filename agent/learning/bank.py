@@ -13,12 +13,16 @@ from agent.learning.cell import Cell
 from agent.learning.descriptors import Descriptors, HardwareDescriptors, ModelDescriptors
 from agent.learning.digest import digest
 from agent.learning.features import Frame, Keys, frame_of
+from agent.learning.judge import impossible
 from agent.learning.learner import Domain, Guesses, Learner
 
 METRICS = ("throughput_per_s", "latency_ms", "memory_mb", "power_w")
 
 _LARGEST = 1e15
 _SMALLEST = 1e-12
+
+_DRIFTS = 100
+"""How many lasting changes wait to be taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,23 @@ class Predicted:
     basis: Basis
 
 
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """A lasting change of a metric on hardware, or in one of its set-ups only.
+
+    Attributes:
+        setup: task, precision, runtime, options and parallelism; None for the whole hardware.
+        factor: what earlier measurements have to be multiplied with to hold now.
+        events: how many measurements showed it.
+    """
+
+    metric: str
+    hardware: str
+    setup: tuple[str | None, ...] | None
+    factor: float
+    events: int
+
+
 class Bank:
     """Learns every metric of every cell; one owner, no I/O, no chance, no clock.
 
@@ -96,6 +117,7 @@ class Bank:
         self.observed_count = 0
         self._descriptors = Descriptors(self.config.names)
         self._learner = Learner(METRICS, self.config.setups, self.config.rows)
+        self._drifts: list[Drifted] = []
         self._units: dict[str, list[str]] = {metric: [] for metric in METRICS}
 
     def learn(self, observation: Observation) -> None:
@@ -112,7 +134,29 @@ class Bank:
                     self._units[metric].append(unit)
                 values[metric] = (unit, math.log(value))
         if values:
-            self._learner.learn(self._frame([cell]), values)
+            for one in self._learner.learn(self._frame([cell]), values):
+                way = (cell.task, cell.precision, cell.runtime, cell.runtime_options)
+                self._drifts.append(
+                    Drifted(
+                        one.metric,
+                        cell.hardware,
+                        None if one.whole else (*way, cell.parallelism),
+                        math.exp(one.shift.size),
+                        len(one.shift.events),
+                    )
+                )
+            del self._drifts[:-_DRIFTS]
+
+    def judge(self, observation: Observation) -> str | None:
+        """Return why an observation is impossible, or None; learning it is the caller's choice."""
+        cell = self._descriptors.fill(observation.cell)
+        known = catalogue(self.config.sheets)
+        return impossible(cell, observation.metrics, observation.units, known)
+
+    def take_drifts(self) -> list[Drifted]:
+        """Return the lasting changes found since the last call, the oldest first."""
+        drifts, self._drifts = self._drifts, []
+        return drifts
 
     def predict(
         self,

@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.learning.drift import Drift, Shift
 from agent.learning.features import BIAS, LINEAR, SPEED, TIME, WIDTH, Frame, Keys
 from agent.learning.identity import number_of
 from agent.learning.intervals import Intervals
@@ -44,6 +45,12 @@ _CLIP_WIDTHS = 3.0
 young; the larger counts. What lies beyond is learnt as if it were there."""
 
 _YOUNG = 10
+_DEVIATIONS = 1.645
+"""Standard deviations in a nominal half-width, were errors normal."""
+
+_SHIFT = 0.05
+"""The smallest shift (log) that is worth an announcement."""
+
 _BEYOND = np.log(100.0)
 """How far outside of all measured values of its domain a prediction may lie (log)."""
 
@@ -63,8 +70,8 @@ KERNEL = Kernel(
     setup=(1.157, 2.845, 1.467),
 )
 
-_REASON_PRIOR = np.array([-1.6, -0.15, 0.6, 1.0, 0.5, -0.1, -0.1, 0.5, 0.5])
-_REASON_FIRMNESS = np.array([1.0, 20.0, 20.0, 60.0, 20.0, 20.0, 20.0, 40.0, 20.0])
+_REASON_PRIOR = np.array([-1.6, -0.15, 0.6, 1.0, 1.0, -0.1, -0.1, 0.5, 0.5])
+_REASON_FIRMNESS = np.array([1.0, 20.0, 20.0, 60.0, 60.0, 20.0, 20.0, 40.0, 20.0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +107,34 @@ def physics(metric: str) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
+class Shifted:
+    """A lasting change that an event made certain.
+
+    Attributes:
+        metric: of which metric.
+        whole: whether of all the hardware, or of the event's set-up only.
+        shift: how far, and which events showed it.
+    """
+
+    metric: str
+    whole: bool
+    shift: Shift
+
+
+@dataclass(frozen=True, slots=True)
 class _Query:
     """A frame in the light of what is remembered, shared by the metrics.
 
     Attributes:
         near: `(n, BREADTH)` rows of the memory that may be like the cells.
         weighed: which of `near` could be used, and what came of it.
+        shifts: the lasting changes that the event makes certain.
     """
 
     frame: Frame
     near: Integers
     weighed: list[tuple[Flags, Neighbours]] = field(default_factory=list)
+    shifts: list[Shifted] = field(default_factory=list)
 
 
 class _Metric:
@@ -123,6 +147,7 @@ class _Metric:
         self.law = MixedModel(physics(metric), precision, setups)
         self.intervals = Intervals(_REASON_PRIOR, _REASON_FIRMNESS, setups)
         self.support = Support(64 * setups)
+        self.drift = Drift(setups)
         self.total = 0
         self.ranges: dict[int, tuple[float, float]] = {}
         self.domains: dict[int, Domain] = {}
@@ -192,12 +217,15 @@ class Learner:
 
         return max(units, key=strength)
 
-    def learn(self, frame: Frame, values: Mapping[str, tuple[str, float]]) -> None:
+    def learn(self, frame: Frame, values: Mapping[str, tuple[str, float]]) -> list[Shifted]:
         """Learn the first row of a frame of one.
 
         Args:
             frame: of one cell.
             values: metric to the unit and the log of the measured value (finite).
+
+        Returns:
+            The lasting changes that the event makes certain.
         """
         keys, x = frame.keys[0], frame.linear[0]
         query = _Query(frame, self._memory.near(frame.keys))
@@ -217,6 +245,7 @@ class Learner:
             logs[column] = z
             one.note(domain, keys, z)
         self._memory.add(frame, logs, laws, units)
+        return query.shifts
 
     def predict(
         self, frame: Frame, domains: Mapping[str, Sequence[Domain | None]]
@@ -251,10 +280,29 @@ class Learner:
         counts = np.array([one.support.of(domain.unit_key, keys)])
         reasons = one.reasons(counts, query.frame.missing, spread)[0]
         half_width = one.intervals.learn(path, reasons, z - guess)
+        if self._shifted(query, column, path, z - guess, half_width / _DEVIATIONS):
+            # What stood in the way of this event has moved: it is no surprise any more.
+            return z
         if counts[0, SETUP] < _YOUNG:
             return z
         reach = max(_CLIP, _CLIP_WIDTHS * half_width)
         return min(max(z, guess - reach), guess + reach)
+
+    def _shifted(self, query: _Query, column: int, path: Path, error: float, usual: float) -> bool:
+        """Watch for a shift of the hardware or the set-up; move what was measured before it."""
+        metric, event = self.metrics[column], self._memory.next_event
+        one = self._each[metric]
+        for level in (1, 2):
+            shift = one.drift.add(path[level], error, usual, event)
+            if shift is not None and abs(shift.size) > _SHIFT:
+                whole = level == 1
+                setups = one.law.setups_of(path, hardware=whole)
+                self._memory.shift(column, setups, shift.size, shift.events[:-1])
+                one.law.shift(setups, shift.size)
+                one.drift.calm([path[1], *one.law.keys_of(setups)])
+                query.shifts.append(Shifted(metric, whole, shift))
+                return True
+        return False
 
     def _centre(
         self,
@@ -269,7 +317,7 @@ class Learner:
         centre = one.law.predict(rows, frame.linear)
         units = np.array([[domain.unit_key] for domain in domains])
         usable = (query.near >= 0) & (memory.unit[:, column].take(query.near) == units)
-        found = self._neighbours(query, usable)
+        found = self._neighbours(query, column, units, usable)
         expected = one.law.of_setups(memory.law[found.rows, column], memory.linear[found.rows])
         left = memory.z[found.rows, column] - expected
         correction = np.einsum("nk,nk->n", found.weights, left)
@@ -277,14 +325,30 @@ class Learner:
         bounds = np.array([one.ranges[domain.key] for domain in domains])
         return np.clip(centre, bounds[:, 0] - _BEYOND, bounds[:, 1] + _BEYOND), found.spread
 
-    def _neighbours(self, query: _Query, usable: Flags) -> Neighbours:
-        """Weigh what may be used, or take over what was weighed for a metric of the same runs."""
-        for others, found in query.weighed:
-            if np.array_equal(others, usable):
-                return found
-        found = self._process.weigh(self._memory, query.frame, query.near, usable)
-        query.weighed.append((usable, found))
-        return found
+    def _neighbours(self, query: _Query, column: int, units: Integers, usable: Flags) -> Neighbours:
+        """Weigh what may be used, or take over what was weighed for a metric of the same runs.
+
+        A cell's neighbours for one metric serve another as well when all of them have it, and
+        hardly any other row has it besides.
+        """
+        memory, frame = self._memory, query.frame
+        if not query.weighed:
+            found = self._process.weigh(memory, frame, query.near, usable)
+            query.weighed.append((usable, found))
+            return found
+        others, found = query.weighed[0]
+        serves = memory.unit[:, column].take(found.rows) == units
+        fits = (serves | (found.weights == 0.0)).all(axis=1)
+        more = usable.sum(axis=1) > 1.1 * others.sum(axis=1) + 1.0
+        again = np.flatnonzero(~fits | more)
+        if not len(again):
+            return found
+        anew = self._process.weigh(
+            memory, frame.take(again.tolist()), query.near[again], usable[again]
+        )
+        rows, weights, spread = found.rows.copy(), found.weights.copy(), found.spread.copy()
+        rows[again], weights[again], spread[again] = anew.rows, anew.weights, anew.spread
+        return Neighbours(rows, weights, spread)
 
 
 @lru_cache(maxsize=4096)

@@ -109,6 +109,24 @@ class Memory:
             rings[key] = ring
             ends[key] = end + 1
 
+    @property
+    def next_event(self) -> int:
+        """The number of the measurement that is remembered next."""
+        return self._next
+
+    def shift(self, column: int, laws: Integers, size: float, but: Sequence[int]) -> None:
+        """Move what was measured of one metric in set-ups, but for some events.
+
+        Args:
+            column: which metric.
+            laws: rows of the mixed model that stand for the set-ups.
+            size: what to add.
+            but: numbers of events, those that were measured after the shift.
+        """
+        moved = np.isin(self.law[:, column], laws) & (self.unit[:, column] != NO_UNIT)
+        moved[[event % self.rows for event in but]] = False
+        self.z[moved, column] += size
+
     def near(self, keys: Sequence[Keys]) -> Integers:
         """Return `(n, BREADTH)` rows that may be like cells, each once and in their order.
 

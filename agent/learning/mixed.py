@@ -135,11 +135,32 @@ class MixedModel:
             self._offset(np.array([row]), np.array([middle]), self._weights[top])
         return row
 
-    def forget(self, row: int, keep: float) -> None:
-        """Let what the offset of a set-up rests on count only `keep` (0 to 1) of what it did."""
-        self._setups.count[row] *= keep
-        self._setups.sum_x[row] *= keep
-        self._setups.sum_z[row] *= keep
+    def shift(self, setups: Integers, size: float) -> None:
+        """Move what set-ups and their hardware rest on, as if all had been measured so."""
+        here, above = self._setups, self._hardware
+        here.sum_z[setups] += size * here.count[setups]
+        hardware = self._shared.hardware[setups]
+        np.add.at(above.sum_z, hardware, size * here.count[setups])
+        self._shared.sum_z[setups] += size * self._shared.count[setups]
+        for row in setups:
+            top = int(here.parent[row])
+            self._moment[top] += size * self._shared.sum_x[row]
+            self._offset(np.array([row]), self._shared.hardware[row : row + 1], self._weights[top])
+
+    def keys_of(self, setups: Integers) -> list[int]:
+        """Return the keys of set-ups by their rows."""
+        wanted = set(setups.tolist())
+        return [key for key, row in self._setups.index.items() if row in wanted]
+
+    def setups_of(self, path: Path, *, hardware: bool) -> Integers:
+        """Return the rows of the set-up of a path, or of all set-ups of its hardware."""
+        if not hardware:
+            return np.array([self._setups.index[path[2]]])
+        used = len(self._setups.index)
+        found: Integers = np.flatnonzero(
+            self._shared.hardware[:used] == self._hardware.index[path[1]]
+        )
+        return found
 
     def _solve(self, top: int) -> None:
         rows = np.flatnonzero(self._setups.parent[: len(self._setups.index)] == top)

@@ -334,3 +334,37 @@ def test_real_measurements_are_predicted(sample: list[Observation]) -> None:
 
     assert np.median(errors) < 0.25
     assert 0.8 < np.mean(held) < 0.97
+
+
+def test_impossible_measurements_are_told_with_the_reason() -> None:
+    bank = taught([observed(100.0)])
+    bare = replace(CELL, gmacs=None)
+
+    assert bank.judge(observed(100.0)) is None
+    assert bank.judge(observed(1e6)) is not None
+    assert bank.judge(observed(1e6, bare)) is not None, "the model's operations are known"
+
+
+def test_a_shift_of_the_hardware_is_announced_and_recovered_from(
+    world: list[Observation],
+) -> None:
+    bank = taught(world[:900])
+    assert bank.take_drifts() == []
+    slow, errors, found = world[0].cell.hardware, [], []
+    for one in world[900:]:
+        if one.cell.hardware == slow:
+            metrics = dict(one.metrics)
+            metrics[RATE] *= 0.7
+            one = replace(one, metrics=metrics)
+            answer = bank.predict([one.cell], [RATE])[0][RATE]
+            errors.append(abs(answer.value / metrics[RATE] - 1))
+        bank.learn(one)
+        found += bank.take_drifts()
+        if found and len(errors) > 100:
+            break
+
+    first = next(one for one in found if one.metric == RATE)
+    assert first.hardware == slow
+    assert first.factor == pytest.approx(0.7, abs=0.1)
+    assert median(errors[:8]) > 0.2
+    assert median(errors[60:100]) < 0.1

@@ -1,0 +1,80 @@
+"""What no device can do: measurements that physics rules out, with the reason.
+
+Only what was said about a cell counts here, never what was imputed: a guess must not rule out a
+measurement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agent.learning.catalogue import Catalogue, Sheet
+from agent.learning.cell import Cell
+from agent.learning.roofline import TRAINING_FACTOR, bytes_per_weight
+
+_TOLERANCE = 1.15
+"""Boost clocks and measurement error: how far over a data sheet a measurement may lie."""
+
+_POWER_TOLERANCE = 25.0
+"""How far over the devices' own design power a whole system with them may lie."""
+
+_WEIGHTS_TOLERANCE = 0.95
+
+
+def impossible(
+    cell: Cell, metrics: Mapping[str, float], units: Mapping[str, str], catalogue: Catalogue
+) -> str | None:
+    """Return why a measurement is impossible, or None when nothing speaks against it."""
+    for metric, value in metrics.items():
+        if not 0.0 < value < float("inf"):
+            return f"{metric} of {value} is not a positive number"
+    sheet = catalogue.find(cell.hardware)
+    return (
+        _over_roofline(cell, metrics, units, sheet)
+        or _below_weights(cell, metrics)
+        or _over_power(cell, metrics, sheet)
+    )
+
+
+def _over_roofline(
+    cell: Cell, metrics: Mapping[str, float], units: Mapping[str, str], sheet: Sheet | None
+) -> str | None:
+    rate = metrics.get("throughput_per_s")
+    # Operations are known per item; how many of them a token takes is another question.
+    per_item = "token" not in units.get("throughput_per_s", "")
+    if rate is None or cell.gmacs is None or sheet is None or not per_item:
+        return None
+    tflops = max(sheet.fp16_tflops or 0.0, sheet.fp32_tflops or 0.0)
+    size = bytes_per_weight(cell.precision)
+    if size is not None and size <= 1.0:
+        tflops *= 2.0 / size
+    if not tflops:
+        return None
+    work = TRAINING_FACTOR if cell.task == "training" else 1.0
+    needed = rate * cell.gmacs * 2e-3 * work / (cell.device_count or 1.0)
+    if needed > _TOLERANCE * tflops:
+        return (
+            f"throughput_per_s of {rate:g} needs {needed:.0f} TFLOP/s, "
+            f"{sheet.name} has at most {tflops:.0f}"
+        )
+    return None
+
+
+def _below_weights(cell: Cell, metrics: Mapping[str, float]) -> str | None:
+    memory_mb, size = metrics.get("memory_mb"), bytes_per_weight(cell.precision)
+    if memory_mb is None or cell.parameters_m is None or size is None:
+        return None
+    weights_mb = cell.parameters_m * size / (cell.device_count or 1.0) * (1e6 / 2**20)
+    if memory_mb < _WEIGHTS_TOLERANCE * weights_mb:
+        return f"memory_mb of {memory_mb:g} is below the weights alone, {weights_mb:.0f}"
+    return None
+
+
+def _over_power(cell: Cell, metrics: Mapping[str, float], sheet: Sheet | None) -> str | None:
+    power_w = metrics.get("power_w")
+    if power_w is None or sheet is None or sheet.tdp_w is None or cell.device_count is None:
+        return None
+    most = sheet.tdp_w * cell.device_count * _POWER_TOLERANCE
+    if power_w > most:
+        return f"power_w of {power_w:g} is over {_POWER_TOLERANCE:g} times the design power"
+    return None

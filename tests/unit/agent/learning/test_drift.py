@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from agent.learning.drift import Drift, Shift
+
+
+def stream(drift: Drift, errors: list[float], start: int = 0) -> tuple[int, Shift] | None:
+    """Return after how many errors a shift was announced, and which."""
+    for index, error in enumerate(errors):
+        shift = drift.add(1, error, 0.1, start + index)
+        if shift is not None:
+            return index + 1, shift
+    return None
+
+
+def noise(seed: int, count: int, shift: float = 0.0) -> list[float]:
+    chance = random.Random(seed)
+    return [chance.gauss(shift, 0.1) for _ in range(count)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_shift_of_30_percent_is_found_within_30_events(seed: int) -> None:
+    drift = Drift()
+    assert stream(drift, noise(seed, 300)) is None
+
+    found = stream(drift, noise(seed + 100, 60, -0.357), 300)
+
+    assert found is not None
+    assert found[0] <= 30
+    assert found[1].size == pytest.approx(-0.357, abs=0.16)
+    assert found[1].events[-1] == 299 + found[0]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_nothing_is_found_where_nothing_shifts(seed: int) -> None:
+    assert stream(Drift(), noise(seed, 10_000)) is None
+
+
+def test_outliers_are_no_shift() -> None:
+    errors = noise(1, 1000)
+    for i in range(0, 1000, 10):
+        errors[i] = 5.0
+
+    assert stream(Drift(), errors) is None
+
+
+def test_the_first_events_say_nothing() -> None:
+    assert stream(Drift(), [1.0] * 30) is None
+
+
+def test_calm_starts_anew() -> None:
+    drift = Drift()
+    stream(drift, noise(1, 100))
+    for i in range(4):
+        assert drift.add(1, 1.0, 0.1, 100 + i) is None
+    drift.calm([1, 2])
+
+    assert all(drift.add(1, 1.0, 0.1, 110 + i) is None for i in range(4))
+
+
+def test_memory_is_bounded() -> None:
+    drift = Drift(capacity=5)
+    for key in range(50):
+        drift.add(key, 0.0, 0.1, key)
+
+    assert len(drift._streams) == 5
