@@ -150,7 +150,7 @@ class Daemon:
             requests_answered=self._desk.answered,
             dead_letters=self._voice.dead_letters,
             open_predictions=len(self._heart.ledger),
-            metrics={},
+            metrics=self._heart.ledger.accuracy(),
         )
 
     async def _take_events(self) -> None:

@@ -216,11 +216,11 @@ class StrategyReply(Message):
 
 
 class MetricStatus(Message):
-    """How well one metric is known."""
+    """How well one metric was predicted, by the answers that were measured afterwards."""
 
-    learned: int = Field(description="Measurements learnt")
-    median_ape: float | None = Field(None, description="Recent, prequential; a fraction")
-    coverage_90: float | None = Field(None, description="Recent share inside the interval")
+    validated: int = Field(description="Predictions held against a measurement")
+    median_ape: float = Field(description="Of the recent ones; a fraction of the measurement")
+    coverage_90: float = Field(description="Share of the recent ones inside their interval")
 
 
 class StatusReply(Message):
@@ -237,7 +237,7 @@ class StatusReply(Message):
     requests_answered: int
     dead_letters: int
     open_predictions: int
-    metrics: dict[MetricName, MetricStatus]
+    metrics: dict[MetricName, MetricStatus] = Field(description="Those validated at least once")
 
 
 AnyReply = PredictReply | CompareReply | RecommendReply | PlaceReply | StrategyReply | StatusReply

@@ -127,14 +127,13 @@ def status(console: Console, reply: Body) -> None:
             table.add_row(name.replace("_", " "), str(value))
     console.print(table)
     if reply["metrics"]:
-        table = Table("metric", "learnt", "median error (recent)", "coverage of 90 %")
+        table = Table("metric", "validated", "median error (recent)", "inside the 90 % interval")
         for metric, row in reply["metrics"].items():
-            error, coverage = row["median_ape"], row["coverage_90"]
             table.add_row(
                 metric,
-                str(row["learned"]),
-                "-" if error is None else f"{error:.1%}",
-                "-" if coverage is None else f"{coverage:.1%}",
+                str(row["validated"]),
+                f"{row['median_ape']:.1%}",
+                f"{row['coverage_90']:.1%}",
             )
         console.print(table)
 

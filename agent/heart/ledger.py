@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +11,11 @@ from typing import Any
 from agent.heart.stimuli import AnswerLogged
 from schemas.measurement import METRICS, MetricName, ModelRun
 from schemas.published import Validation
+from schemas.replies import MetricStatus
 
 DEFAULT_CAPACITY = 100_000
+RECENT = 500
+"""Validations of a metric that count as recent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,8 @@ class Ledger:
     def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
         self._capacity = capacity
         self._open: dict[str, OpenPrediction] = {}
+        self._validated: dict[MetricName, int] = {}
+        self._recent: dict[MetricName, deque[tuple[float, bool]]] = {}
 
     def __len__(self) -> int:
         return len(self._open)
@@ -69,6 +76,9 @@ class Ledger:
                 continue
             if promise.unit is not None and units.get(metric, promise.unit) != promise.unit:
                 continue
+            error = abs(promise.value - measured) / measured
+            inside = promise.low <= measured <= promise.high
+            self._note(metric, error, inside=inside)
             validations.append(
                 Validation(
                     prediction_id=run.prediction_id,
@@ -79,13 +89,28 @@ class Ledger:
                     low=promise.low,
                     high=promise.high,
                     measured=measured,
-                    absolute_percentage_error=abs(promise.value - measured) / measured,
-                    within_interval=promise.low <= measured <= promise.high,
+                    absolute_percentage_error=error,
+                    within_interval=inside,
                     event_id=event_id,
                     event_source=event_source,
                 )
             )
         return validations
+
+    def accuracy(self) -> dict[MetricName, MetricStatus]:
+        """Return how good the predictions of each metric turned out."""
+        return {
+            metric: MetricStatus(
+                validated=self._validated[metric],
+                median_ape=statistics.median(error for error, _ in recent),
+                coverage_90=sum(inside for _, inside in recent) / len(recent),
+            )
+            for metric, recent in self._recent.items()
+        }
+
+    def _note(self, metric: MetricName, error: float, *, inside: bool) -> None:
+        self._validated[metric] = self._validated.get(metric, 0) + 1
+        self._recent.setdefault(metric, deque(maxlen=RECENT)).append((error, inside))
 
 
 def _predictions_in(answer: AnswerLogged) -> Iterator[tuple[str, OpenPrediction]]:

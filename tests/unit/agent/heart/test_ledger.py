@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from agent.heart.ledger import Ledger
 from agent.heart.stimuli import AnswerLogged
 from schemas.measurement import ModelRun
@@ -78,6 +80,18 @@ def test_a_prediction_stays_open_for_further_measurements() -> None:
     ledger.open(answer("p/0"))
     assert ledger.validate(run("p/0"), "e1", "s")
     assert ledger.validate(run("p/0"), "e2", "s")
+
+
+def test_it_knows_how_good_its_predictions_turned_out() -> None:
+    ledger = Ledger()
+    ledger.open(answer("p/0"))
+    assert ledger.accuracy() == {}
+    for measured in (90.0, 100.0, 85.0):
+        ledger.validate(run("p/0", throughput_per_s=measured), "e", "s")
+    accuracy = ledger.accuracy()["throughput_per_s"]
+    assert accuracy.validated == 3
+    assert accuracy.median_ape == pytest.approx(5 / 85)
+    assert accuracy.coverage_90 == pytest.approx(2 / 3)
 
 
 def test_beyond_its_capacity_the_oldest_are_forgotten() -> None:

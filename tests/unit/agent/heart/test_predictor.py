@@ -17,9 +17,7 @@ def run(model: str, hardware: str, **metrics: Any) -> ModelRun:
 
 
 def cell(model: str = "m", hardware: str = "h", batch_size: int = 1) -> Cell:
-    return cell_of(
-        ModelSpec(name=model), HardwareSpec(name=hardware), Setup(batch_size=batch_size)
-    )
+    return cell_of(ModelSpec(name=model), HardwareSpec(name=hardware), Setup(batch_size=batch_size))
 
 
 class Counting(Bank):
