@@ -13,6 +13,7 @@ from agent.learning.cell import Cell
 from agent.learning.descriptors import Descriptors, HardwareDescriptors, ModelDescriptors
 from agent.learning.digest import digest
 from agent.learning.features import Frame, Keys, frame_of
+from agent.learning.fit import Fit, reasons_of
 from agent.learning.judge import impossible
 from agent.learning.learner import Domain, Guesses, Learner
 
@@ -20,6 +21,9 @@ METRICS = ("throughput_per_s", "latency_ms", "memory_mb", "power_w")
 
 _LARGEST = 1e15
 _SMALLEST = 1e-12
+
+_FITTED = {"ok": True, "out_of_memory": False}
+"""What an outcome says about memory; a run that failed otherwise says nothing."""
 
 _DRIFTS = 100
 """How many lasting changes wait to be taken."""
@@ -118,12 +122,17 @@ class Bank:
         self._descriptors = Descriptors(self.config.names)
         self._learner = Learner(METRICS, self.config.setups, self.config.rows)
         self._drifts: list[Drifted] = []
+        self._fit = Fit()
         self._units: dict[str, list[str]] = {metric: [] for metric in METRICS}
 
     def learn(self, observation: Observation) -> None:
         """Learn from one observation, in constant time."""
         self.observed_count += 1
         cell = self._descriptors.learn(observation.cell)
+        if observation.outcome in _FITTED:
+            reasons = reasons_of(cell, catalogue(self.config.sheets).find(cell.hardware))
+            if reasons is not None:
+                self._fit.learn(reasons, fitted=_FITTED[observation.outcome])
         if observation.outcome != "ok":
             return
         values = {}
@@ -184,6 +193,18 @@ class Bank:
         for metric, guesses in self._learner.predict(frame, domains).items():
             _put(metric, domains[metric], guesses, results)
         return results
+
+    def fit_probabilities(self, cells: Sequence[Cell]) -> list[float | None]:
+        """Return the chance that each cell fits into the memory of its hardware.
+
+        None where the model's size or the hardware's memory is unknown.
+        """
+        known = catalogue(self.config.sheets)
+        chances: list[float | None] = []
+        for cell in cells:
+            reasons = reasons_of(self._descriptors.fill(cell), known.find(cell.hardware))
+            chances.append(None if reasons is None else self._fit.probability(reasons))
+        return chances
 
     def known_hardware(self) -> list[str]:
         """Return the names of all hardware that was met."""

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from agent.learning.bank import Bank, Observation
+from agent.learning.catalogue import catalogue
+from agent.learning.cell import Cell
+from agent.learning.fit import Fit, need_mb, reasons_of
+
+SMALL = Cell("small", "nvidia-t4", parameters_m=1000.0, precision="fp16", device_count=1.0)
+LARGE = replace(SMALL, model="large", parameters_m=40_000.0)
+
+
+def chance(fit: Fit, cell: Cell) -> float:
+    reasons = reasons_of(cell, catalogue().find(cell.hardware))
+    assert reasons is not None
+    return fit.probability(reasons)
+
+
+def test_physics_alone_tells_small_from_large() -> None:
+    assert chance(Fit(), SMALL) > 0.9
+    assert chance(Fit(), LARGE) < 0.15
+
+
+def test_more_devices_and_fewer_bits_help() -> None:
+    middle = replace(SMALL, parameters_m=9000.0)
+
+    alone = chance(Fit(), middle)
+    assert chance(Fit(), replace(middle, device_count=4.0)) > alone
+    assert chance(Fit(), replace(middle, precision="int4")) > alone
+
+
+def test_runs_out_of_memory_are_learnt_from() -> None:
+    fit, middle = Fit(), replace(SMALL, parameters_m=5000.0)
+    before = chance(fit, middle)
+    reasons = reasons_of(middle, catalogue().find("nvidia-t4"))
+    assert reasons is not None
+    for _ in range(20):
+        fit.learn(reasons, fitted=False)
+
+    assert chance(fit, middle) < 0.3 < before
+    assert chance(fit, replace(middle, parameters_m=10.0)) > 0.8
+
+
+def test_where_nothing_is_known_nothing_is_said() -> None:
+    assert need_mb(Cell("m", "h")) is None
+    assert reasons_of(Cell("m", "nvidia-t4"), catalogue().find("nvidia-t4")) is None
+    assert reasons_of(SMALL, None) is None
+
+
+@pytest.mark.parametrize("fitted", [True, False])
+def test_ten_thousand_equal_answers_stay_finite(*, fitted: bool) -> None:
+    fit, reasons = Fit(), np.array([1.0, -1.0, 0.0, 0.0])
+    for _ in range(10_000):
+        fit.learn(reasons, fitted=fitted)
+
+    assert (fit.probability(reasons) > 0.95) == fitted
+
+
+def test_the_bank_learns_from_every_outcome_that_says_something() -> None:
+    bank = Bank()
+    middle = replace(SMALL, parameters_m=5000.0)
+    (before,) = bank.fit_probabilities([middle])
+    for outcome in ("out_of_memory", "failed", "out_of_memory"):
+        bank.learn(Observation(middle, {}, {}, outcome))
+    after, unknown = bank.fit_probabilities([middle, Cell("m", "h")])
+
+    assert before is not None
+    assert after is not None
+    assert after < before
+    assert unknown is None
