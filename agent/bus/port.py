@@ -47,10 +47,11 @@ class Inbox(Protocol):
         ...
 
     async def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        """Tell the broker that these are safe with us. Call in the order of arrival.
+        """Tell the broker that these are safe with us.
 
-        A delivery from a connection that has since been lost is skipped: the broker sends
-        it again.
+        Call for every delivery, of QoS 0 too, in any order: the broker hears of each once all
+        that arrived before it are acknowledged. A delivery from a connection that has since been
+        lost is skipped: the broker sends it again.
         """
         ...
 
@@ -71,12 +72,21 @@ class Bus(Protocol):
         """Connect, and stay connected until cancelled or closed.
 
         Raises:
-            BusUnavailable: the broker refuses us for good (bad credentials, say).
+            BusUnavailable: the broker refuses us for good: bad credentials, a filter that is
+                not ours to read, another client of the same id.
         """
         ...
 
     async def publish(self, message: Outgoing) -> None:
-        """Publish, waiting for the connection if need be; return when the broker has it."""
+        """Publish, waiting for the connection if need be; return when the broker has it.
+
+        What the broker refuses for good (a topic that is none, or is not ours to publish to, a
+        message larger than it takes) is logged and given up: an asker who names such a topic
+        for the reply must not end the agent.
+
+        Raises:
+            BusUnavailable: the bus was closed.
+        """
         ...
 
     async def close(self) -> None:
