@@ -127,11 +127,9 @@ class Keys(NamedTuple):
         task: what it is run for.
         hardware: the hardware's name.
         setup: hardware and the way it runs, without the sizes.
-        shape: the sizes at which it runs.
-        batch: the batch size, in steps of a factor of about 1.6.
-        size: the size of the network, in the same steps.
         cell: all of it.
         parts: numbers of the set-up's `PARTS`.
+        rings: what a measurement of the cell is kept together by; see `memory.RINGS`.
     """
 
     model: int
@@ -140,11 +138,9 @@ class Keys(NamedTuple):
     task: int
     hardware: int
     setup: int
-    shape: int
-    batch: int
-    size: int
     cell: int
     parts: tuple[int, ...]
+    rings: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,25 +174,33 @@ class Frame:
 
 def frame_of(cells: Sequence[Cell], catalogue: Catalogue) -> Frame:
     """Return the features of cells; any number or name may be missing or never seen before."""
-    keys, rows, missing = [], [], []
-    for cell in cells:
-        setup = _setup(
-            catalogue,
-            cell.hardware,
-            cell.hardware_class or "",
-            cell.task or "",
-            cell.precision or "",
-            cell.runtime or "",
-            cell.runtime_options or "",
-            cell.parallelism or "",
-        )
-        row = _linear(cell, setup)
-        keys.append(_keys(cell, setup, row))
-        rows.append(row)
-        described = (cell.parameters_m or cell.gmacs) is not None
-        missing.append(1.0 - (described + (cell.batch_size is not None) + setup.sheet) / 3.0)
-    linear = np.array(rows)
-    return Frame(keys, linear, linear[:, 1:10].astype(np.float32), np.array(missing))
+    described = [_describe(cell, catalogue) for cell in cells]
+    linear = np.array([row for _, row, _ in described])
+    return Frame(
+        [keys for keys, _, _ in described],
+        linear,
+        linear[:, 1:10].astype(np.float32),
+        np.array([missing for _, _, missing in described]),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _describe(cell: Cell, catalogue: Catalogue) -> tuple[Keys, tuple[float, ...], float]:
+    """Return keys, linear row and missing share; the same cells are asked for again and again."""
+    setup = _setup(
+        catalogue,
+        cell.hardware,
+        cell.hardware_class or "",
+        cell.task or "",
+        cell.precision or "",
+        cell.runtime or "",
+        cell.runtime_options or "",
+        cell.parallelism or "",
+    )
+    row = _linear(cell, setup)
+    sized = (cell.parameters_m or cell.gmacs) is not None
+    known = sized + (cell.batch_size is not None) + setup.sheet
+    return _keys(cell, setup, row), row, 1.0 - known / 3.0
 
 
 @lru_cache(maxsize=16_384)
@@ -243,18 +247,30 @@ def _keys(cell: Cell, setup: Setup, linear: Sequence[float]) -> Keys:
             cell.concurrency or 0.0,
         )
     )
+    batch = hash((_BATCH, round(4.0 * linear[5])))
+    size = hash((_PARAMS, round(4.0 * linear[1])))
+    group, number = number_of("group", cell.architecture or cell.family or ""), setup.number
+    here, kin = number ^ stem, number ^ group
     return Keys(
         model=model,
         stem=stem,
-        group=number_of("group", cell.architecture or cell.family or ""),
+        group=group,
         task=setup.parts[1],
         hardware=setup.parts[0],
-        setup=setup.number,
-        shape=shape,
-        batch=hash((_BATCH, round(4.0 * linear[5]))),
-        size=hash((_PARAMS, round(4.0 * linear[1]))),
-        cell=model ^ setup.number ^ shape,
+        setup=number,
+        cell=model ^ number ^ shape,
         parts=setup.parts,
+        rings=(
+            here ^ batch,
+            here,
+            kin ^ size,
+            kin,
+            number ^ shape,
+            number,
+            stem ^ shape,
+            stem,
+            group ^ size,
+        ),
     )
 
 

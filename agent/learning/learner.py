@@ -316,10 +316,12 @@ class Learner:
         rows = np.array([one.law.find(path) for path in paths])
         centre = one.law.predict(rows, frame.linear)
         units = np.array([[domain.unit_key] for domain in domains])
-        usable = (query.near >= 0) & (memory.unit[:, column].take(query.near) == units)
+        usable = (query.near >= 0) & (memory.unit[column].take(query.near) == units)
         found = self._neighbours(query, column, units, usable)
-        expected = one.law.of_setups(memory.law[found.rows, column], memory.linear[found.rows])
-        left = memory.z[found.rows, column] - expected
+        expected = one.law.of_setups(
+            memory.law[column].take(found.rows), memory.linear.take(found.rows, axis=0)
+        )
+        left = memory.z[column].take(found.rows) - expected
         correction = np.einsum("nk,nk->n", found.weights, left)
         centre += np.clip(correction, -_CORRECTION, _CORRECTION)
         bounds = np.array([one.ranges[domain.key] for domain in domains])
@@ -337,7 +339,7 @@ class Learner:
             query.weighed.append((usable, found))
             return found
         others, found = query.weighed[0]
-        serves = memory.unit[:, column].take(found.rows) == units
+        serves = memory.unit[column].take(found.rows) == units
         fits = (serves | (found.weights == 0.0)).all(axis=1)
         more = usable.sum(axis=1) > 1.1 * others.sum(axis=1) + 1.0
         again = np.flatnonzero(~fits | more)

@@ -30,8 +30,9 @@ RINGS = (
     ("stem", 32),
     ("group size", 16),
 )
-"""What measurements are kept together by, and how many of each. An item is one network with all
-of its sizes, whatever it runs on."""
+"""What measurements are kept together by, in the order of `Keys.rings`, and how many of each. An
+item is one network with all of its sizes, whatever it runs on; size and batch are those within a
+factor of about 1.6."""
 
 _NONE = [np.full(size, -1, dtype=np.int64) for _, size in RINGS]
 
@@ -43,7 +44,9 @@ MARKS = (*SIZES, "group", "stem", "model")
 NO_UNIT = 0
 """Stands where a unit would, for a metric that was not measured."""
 
-_BY_ROW = ("marks", "linear", "setup", "z", "law", "unit")
+_BY_ROW = {"marks": 0, "linear": 0, "setup": 0, "z": 1, "law": 1, "unit": 1}
+"""Which axis of an array counts the rows."""
+
 _EXACT = 1 << 24
 """Whole numbers below this are exact in single precision."""
 
@@ -62,9 +65,9 @@ class Memory:
         linear: `(rows, WIDTH)`, as in `Frame`.
         setup: `(rows,)`, the place of the set-up in `apart`.
         apart: `(setups, setups)`, how far set-ups are apart.
-        z: `(rows, metrics)`, logs of the measured values.
-        law: `(rows, metrics)`, the row of the mixed model's set-up.
-        unit: `(rows, metrics)`, the unit; 0 for a metric that was not measured.
+        z: `(metrics, rows)`, logs of the measured values.
+        law: `(metrics, rows)`, the row of the mixed model's set-up.
+        unit: `(metrics, rows)`, the unit; 0 for a metric that was not measured.
     """
 
     def __init__(
@@ -76,9 +79,9 @@ class Memory:
         self.marks = np.zeros((rows, len(MARKS)), dtype=np.float32)
         self.linear = np.zeros((rows, WIDTH))
         self.setup = np.zeros(rows, dtype=np.int64)
-        self.z = np.zeros((rows, metrics))
-        self.law = np.zeros((rows, metrics), dtype=np.int64)
-        self.unit = np.zeros((rows, metrics), dtype=np.int64)
+        self.z = np.zeros((metrics, rows))
+        self.law = np.zeros((metrics, rows), dtype=np.int64)
+        self.unit = np.zeros((metrics, rows), dtype=np.int64)
         self.apart = np.zeros((8, 8), dtype=np.float32)
         self._costs = np.array(part_costs, dtype=np.float32)
         self._parts = np.zeros((8, len(PARTS)), dtype=np.int64)
@@ -94,9 +97,9 @@ class Memory:
         self.marks[at] = marks_of(frame)[0]
         self.linear[at] = frame.linear[0]
         self.setup[at] = self._place(keys)
-        self.z[at], self.law[at], self.unit[at] = z, law, unit
+        self.z[:, at], self.law[:, at], self.unit[:, at] = z, law, unit
         for (_, size), rings, ends, key in zip(
-            RINGS, self._rings, self._ends, _ring_keys(keys), strict=True
+            RINGS, self._rings, self._ends, keys.rings, strict=True
         ):
             ring = rings.pop(key, None)
             end = ends.pop(key, 0)
@@ -123,19 +126,19 @@ class Memory:
             size: what to add.
             but: numbers of events, those that were measured after the shift.
         """
-        moved = np.isin(self.law[:, column], laws) & (self.unit[:, column] != NO_UNIT)
+        moved = np.isin(self.law[column], laws) & (self.unit[column] != NO_UNIT)
         moved[[event % self.rows for event in but]] = False
-        self.z[moved, column] += size
+        self.z[column, moved] += size
 
     def near(self, keys: Sequence[Keys]) -> Integers:
         """Return `(n, BREADTH)` rows that may be like cells, each once and in their order.
 
         Where there are fewer, -1 fills up.
         """
-        lines = zip(*map(_ring_keys, keys), strict=True)
+        lines = zip(*[one.rings for one in keys], strict=True)
         near = np.concatenate(
             [
-                np.array([rings.get(key, none) for key in line])
+                np.concatenate([rings.get(key, none) for key in line]).reshape(-1, len(none))
                 for rings, none, line in zip(self._rings, _NONE, lines, strict=True)
             ],
             axis=1,
@@ -169,7 +172,7 @@ class Memory:
             place = len(self._places)
             if place >= self._setups:
                 place = self._places.pop(next(iter(self._places)))
-                self.unit[self.setup == place] = NO_UNIT
+                self.unit[:, self.setup == place] = NO_UNIT
             elif place >= len(self._parts):
                 self._parts = np.concatenate((self._parts, np.zeros_like(self._parts)))
                 apart = np.zeros((len(self._parts), len(self._parts)), dtype=np.float32)
@@ -184,37 +187,23 @@ class Memory:
 
     def __getstate__(self) -> dict[str, object]:
         """Leave out the rows that were never used."""
-        used = min(self._next, self.rows)
+        used = slice(min(self._next, self.rows))
+        cut = ((used,), (slice(None), used))
         return {
-            name: value[:used] if name in _BY_ROW else value for name, value in vars(self).items()
+            name: value[cut[_BY_ROW[name]]] if name in _BY_ROW else value
+            for name, value in vars(self).items()
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        for name in _BY_ROW:
+        for name, axis in _BY_ROW.items():
             used = state[name]
-            whole = np.zeros((self.rows, *used.shape[1:]), dtype=used.dtype)
-            whole[: len(used)] = used
-            setattr(self, name, whole)
+            more = list(used.shape)
+            more[axis] = self.rows - more[axis]
+            setattr(self, name, np.concatenate((used, np.zeros(more, used.dtype)), axis=axis))
 
 
 def marks_of(frame: Frame) -> Singles:
     """Return `(n, len(MARKS))`, what the cells of a frame are recognised by."""
     names = [(one.group % _EXACT, one.stem % _EXACT, one.model % _EXACT) for one in frame.keys]
     return np.concatenate((frame.sizes, np.array(names, dtype=np.float32)), axis=1)
-
-
-def _ring_keys(keys: Keys) -> tuple[int, ...]:
-    setup, stem, group = keys.setup, keys.stem, keys.group
-    here, kin = setup ^ stem, setup ^ group
-    return (
-        here ^ keys.batch,
-        here,
-        kin ^ keys.size,
-        kin,
-        setup ^ keys.shape,
-        setup,
-        stem ^ keys.shape,
-        stem,
-        group ^ keys.size,
-    )

@@ -109,9 +109,12 @@ class MixedModel:
 
     def of_setups(self, setups: Integers, x: Floats) -> Floats:
         """Return the values at features `(..., d)` for known set-ups `(...)`."""
-        weights = self._weights[self._setups.parent[setups]]
-        value: Floats = np.einsum("...d,...d->...", weights, x)
-        return value + self._setups.offset[setups]
+        domains = self._setups.parent.take(setups)
+        if (domains == domains.flat[0]).all():
+            value: Floats = x @ self._weights[domains.flat[0]]
+        else:
+            value = np.einsum("...d,...d->...", self._weights.take(domains, axis=0), x)
+        return value + self._setups.offset.take(setups)
 
     def learn(self, path: Path, x: Floats, z: float) -> int:
         """Learn one event `x (d,)`, `z`; return the row of its set-up."""

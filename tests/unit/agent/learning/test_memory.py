@@ -43,8 +43,8 @@ def test_the_oldest_give_way() -> None:
     for i in range(25):
         add(store, frame(f"m{i}"), float(i))
 
-    assert len(store.z) == 10
-    assert sorted(store.z[:, 0]) == list(range(15, 25))
+    assert store.z.shape == (1, 10)
+    assert sorted(store.z[0]) == list(range(15, 25))
 
 
 def test_setups_are_as_far_apart_as_their_parts() -> None:
@@ -64,7 +64,7 @@ def test_a_forgotten_setup_takes_its_measurements_along() -> None:
     for hardware in ("x", "y", "z"):
         add(store, frame("a", hardware))
 
-    assert store.unit[:3, 0].tolist() == [0, 7, 7]
+    assert store.unit[0, :3].tolist() == [0, 7, 7]
 
 
 def test_a_pickled_copy_holds_what_was_used_and_takes_more() -> None:
@@ -75,4 +75,4 @@ def test_a_pickled_copy_holds_what_was_used_and_takes_more() -> None:
     add(copy, frame("b"), 6.0)
 
     assert len(data) < 20_000
-    assert copy.z[:2, 0].tolist() == [5.0, 6.0]
+    assert copy.z[0, :2].tolist() == [5.0, 6.0]

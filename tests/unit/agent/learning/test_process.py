@@ -46,7 +46,7 @@ def filled() -> Memory:
 
 
 def expected(store: Memory, found: Neighbours) -> float:
-    return float((store.z[found.rows, 0] * found.weights).sum())
+    return float((store.z[0, found.rows] * found.weights).sum())
 
 
 def test_what_was_measured_is_recalled() -> None:
