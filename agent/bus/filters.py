@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
+_MOST_BYTES = 65_535
+_PLANES = "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+_UNWELCOME = re.compile(f"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef{_PLANES}]")
+"""Control characters, surrogates, and what is no character at all."""
+
 
 def matches(topic_filter: str, topic: str) -> bool:
     """Return whether a topic falls under a filter.
@@ -36,8 +43,17 @@ def is_filter(text: str) -> bool:
 
 
 def is_topic(text: str) -> bool:
-    """Return whether a text is a topic to publish to: no wildcards."""
-    return bool(text) and "\x00" not in text and not _has_wildcard(text)
+    """Return whether a text is a topic to publish to.
+
+    Stricter than the standard's must: brokers may hang up over control characters and the like
+    (section 1.5.4), and do.
+    """
+    return (
+        bool(text)
+        and not _has_wildcard(text)
+        and _UNWELCOME.search(text) is None
+        and len(text.encode()) <= _MOST_BYTES
+    )
 
 
 def _has_wildcard(text: str) -> bool:

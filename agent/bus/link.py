@@ -94,6 +94,8 @@ class Link:
         self._arrived = 0
         self._paused = False
         self._trickle: asyncio.TimerHandle | None = None
+        self._answered = False
+        self._ended: asyncio.Future[None] = self._loop.create_future()
         self._abandoned = False
         self._flush_due = False
         self._writer_added = False
@@ -109,12 +111,19 @@ class Link:
         Raises:
             aiomqtt.MqttError: the broker can't be reached, or refuses us.
         """
+        entering = asyncio.create_task(self._client.__aenter__(), name="bus-connect")
         connected = False
         try:
-            await self._client.__aenter__()
+            # aiomqtt would wait its whole time-out for a broker that hangs up without a word.
+            either: set[asyncio.Future[Any]] = {entering, self._ended}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not self._answered and not entering.done():
+                raise aiomqtt.MqttError("the broker hung up before it let us in")
+            await entering
             connected = True
         finally:
             if not connected:
+                entering.cancel()
                 self._abandoned = True
                 # Not at once: the thread that connects may just have handed us the socket.
                 self._loop.call_soon(self._abandon)
@@ -228,13 +237,14 @@ class Link:
         inner_disconnect: Any = paho.on_disconnect
         inner_open: Any = paho.on_socket_open
 
-        def welcome(
+        def answered(
             client: PahoClient,
             data: Any,
             flags: ConnectFlags,
             reason: ReasonCode,
             properties: Properties | None,
         ) -> None:
+            self._answered = True
             if not reason.is_failure:
                 self._welcome(flags, properties)
             inner_connect(client, data, flags, reason, properties)
@@ -249,9 +259,11 @@ class Link:
 
         def ended(*arguments: Any) -> None:
             inner_disconnect(*arguments)
+            if not self._ended.done():
+                self._ended.set_result(None)
             self._fail_confirmations()
 
-        paho.on_connect = welcome
+        paho.on_connect = answered
         paho.on_disconnect = ended
         paho.on_socket_open = opened
         paho.on_socket_register_write = self._write_wanted

@@ -37,7 +37,9 @@ class _Session:
         filters: what it subscribed to.
         capacity: how many deliveries may be with the client, received or not.
         queue: what it has not been given yet.
-        given: what it was given and has not acknowledged, in that order (QoS 0: not received).
+        given: what it was given and the broker has not heard back of, in that order.
+        done: which of these are acknowledged, but later than one that is not.
+        passing: messages of QoS 0 that it was given and has not received.
         give: hands a delivery over; None while the client is away.
     """
 
@@ -45,17 +47,22 @@ class _Session:
     capacity: int
     queue: deque[Outgoing] = field(default_factory=deque)
     given: dict[_Token, Outgoing] = field(default_factory=dict)
+    done: set[_Token] = field(default_factory=set)
+    passing: set[_Token] = field(default_factory=set)
     give: Callable[[Delivery], None] | None = None
     connection: int = 0
     numbers: int = 0
 
     def flow(self) -> None:
         """Give as much as may be with the client."""
-        while self.give is not None and self.queue and len(self.given) < self.capacity:
+        while self.give is not None and self.queue and self._with_client() < self.capacity:
             message = self.queue.popleft()
             self.numbers += 1
             token = _Token(self.connection, self.numbers)
-            self.given[token] = message
+            if message.qos:
+                self.given[token] = message
+            else:
+                self.passing.add(token)
             self.give(
                 Delivery(
                     message.topic,
@@ -67,16 +74,32 @@ class _Session:
                 )
             )
 
+    def received(self, token: _Token) -> None:
+        """Forget it if it was of QoS 0."""
+        if token in self.passing:
+            self.passing.remove(token)
+            self.flow()
+
     def settle(self, token: _Token) -> None:
-        """Forget what was acknowledged; a token of a lost connection is skipped."""
-        self.given.pop(token, None)
+        """Forget what was acknowledged, in order; a token of a lost connection is skipped."""
+        if token not in self.given:
+            return
+        self.done.add(token)
+        while self.given and (first := next(iter(self.given))) in self.done:
+            self.done.remove(first)
+            del self.given[first]
         self.flow()
 
     def lose_connection(self) -> None:
         """Take back what was given and not acknowledged, to be given again (not QoS 0)."""
         self.give = None
-        self.queue.extendleft(reversed([one for one in self.given.values() if one.qos]))
+        self.queue.extendleft(reversed(self.given.values()))
         self.given.clear()
+        self.done.clear()
+        self.passing.clear()
+
+    def _with_client(self) -> int:
+        return len(self.given) + len(self.passing)
 
 
 class MemoryBroker:
@@ -168,10 +191,9 @@ class MemoryInbox:
         """Part from the session; drop what it will give again."""
         if self.session is None:
             return
-        given = self.session.given
         if forget:
-            kept = [one for one in self._waiting if not _is_given_again(one, given)]
-            self._waiting = deque(kept)
+            given = self.session.given
+            self._waiting = deque(one for one in self._waiting if _token(one) not in given)
         self.session.lose_connection()
         self.session = None
 
@@ -183,20 +205,14 @@ class MemoryInbox:
         received = [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
         if (session := self.session) is not None:
             for delivery in received:
-                token = delivery.token
-                assert isinstance(token, _Token)
-                message = session.given.get(token)
-                if message is not None and not message.qos:
-                    session.settle(token)
+                session.received(_token(delivery))
         return received
 
     async def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         """Acknowledge; those of a lost connection are skipped; see the port."""
         for delivery in deliveries:
-            token = delivery.token
-            assert isinstance(token, _Token), "a delivery of this bus"
             if self.session is not None:
-                self.session.settle(token)
+                self.session.settle(_token(delivery))
 
 
 class MemoryBus:
@@ -314,8 +330,7 @@ class MemoryBus:
         self.notice()
 
 
-def _is_given_again(delivery: Delivery, given: dict[_Token, Outgoing]) -> bool:
+def _token(delivery: Delivery) -> _Token:
     token = delivery.token
-    assert isinstance(token, _Token)
-    message = given.get(token)
-    return message is not None and message.qos > 0
+    assert isinstance(token, _Token), "a delivery of this bus"
+    return token

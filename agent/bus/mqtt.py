@@ -23,6 +23,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from agent.bus.address import BrokerAddress
+from agent.bus.filters import is_topic
 from agent.bus.inbox import MqttInbox
 from agent.bus.link import (
     CONNECT_SECONDS,
@@ -45,12 +46,11 @@ MOST_RECEIVE_MAXIMUM = 65_535
 NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 """Without it Nagle's algorithm holds each QoS 1 acknowledgement back for some 40 ms."""
 
+SUSPECT_LOSSES = 2
 MOST_LOSSES = 5
-"""A message over which the connection was lost this often is taken for the cause: brokers end the
-connection on what is too large for them, and not all say beforehand what is."""
-
-SUSPECT_BYTES = 16 << 10
-"""Smaller messages are never taken for the cause: what is lost with them is lost by accident."""
+"""Brokers end the connection over what they do not like: too large, say. A message over which it
+was lost twice is from then on sent when no other such message is; lost over it five times, it is
+taken for the cause. Otherwise it would come with every new connection, and end that too."""
 
 _REFUSED_FOR_GOOD = {
     134: "wrong user name or password",
@@ -112,6 +112,7 @@ class MqttBus:
         self._closing = asyncio.Event()
         self._state: ConnectionState = "disconnected"
         self._refused = 0
+        self._suspects = asyncio.Lock()
 
     @property
     def state(self) -> ConnectionState:
@@ -167,21 +168,41 @@ class MqttBus:
         will = self._config.will
         if will is not None and message.retain and message.topic == will.topic:
             self._last_words = message
-        losses = 0
-        while losses < MOST_LOSSES:
-            link = await self._connected_publisher()
+        if not is_topic(message.topic):
+            self._refuse(message, "not a topic to publish to")
+            return
+        for losses in range(MOST_LOSSES):
             try:
-                await link.publish(message, self._properties_of(message))
+                if losses < SUSPECT_LOSSES:
+                    await self._publish_once(message)
+                else:
+                    async with self._suspects:
+                        await self._publish_once(message)
             except Refused as refusal:
                 self._refuse(message, str(refusal))
                 return
-            except NotSent:
-                self._set_publisher(None)
             except aiomqtt.MqttError:
-                losses += len(message.payload) >= SUSPECT_BYTES
+                continue
             else:
                 return
-        self._refuse(message, f"the connection was lost over it {losses} times")
+        self._refuse(message, f"the connection was lost over it {MOST_LOSSES} times")
+
+    async def _publish_once(self, message: Outgoing) -> None:
+        """Send it over one connection.
+
+        Raises:
+            Refused: the broker does not take it.
+            aiomqtt.MqttError: the connection was lost over it.
+        """
+        properties = self._properties_of(message)
+        while True:
+            link = await self._connected_publisher()
+            try:
+                await link.publish(message, properties)
+            except NotSent:
+                self._set_publisher(None)
+            else:
+                return
 
     async def close(self) -> None:
         """Disconnect cleanly; `run` returns."""
