@@ -86,6 +86,7 @@ LINEAR = (
 
 WIDTH = len(LINEAR)
 BIAS, TIME, SPEED = LINEAR.index("bias"), LINEAR.index("time"), LINEAR.index("speed")
+NO_PARAMS, NO_GMACS = LINEAR.index("no_params"), LINEAR.index("no_gmacs")
 
 SIZES = LINEAR[1:10]
 """The columns of `Frame.sizes`, in order: four of the network, then those of how it is run."""
@@ -123,7 +124,8 @@ class Keys(NamedTuple):
     Attributes:
         model: the model's name.
         stem: the network that the name stands for, whatever its weights.
-        group: architecture, or the family where no architecture is given.
+        group: architecture, or the family where no architecture is given; the stem where
+            neither architecture nor size is.
         task: what it is run for.
         hardware: the hardware's name.
         setup: hardware and the way it runs, without the sizes.
@@ -249,7 +251,10 @@ def _keys(cell: Cell, setup: Setup, linear: Sequence[float]) -> Keys:
     )
     batch = hash((_BATCH, round(4.0 * linear[5])))
     size = hash((_PARAMS, round(4.0 * linear[1])))
-    group, number = number_of("group", cell.architecture or cell.family or ""), setup.number
+    # A network that nobody described is like none but itself: its imputed sizes say nothing.
+    group, number = stem, setup.number
+    if cell.architecture or cell.parameters_m or cell.gmacs:
+        group = number_of("group", cell.architecture or cell.family or "")
     here, kin = number ^ stem, number ^ group
     return Keys(
         model=model,
