@@ -13,6 +13,7 @@ import structlog
 
 from agent.bus.port import Bus, Delivery, Inbox
 from agent.desk import Desk
+from agent.heart.effects import Effect
 from agent.heart.heart import Heart
 from agent.heart.stimuli import MeasurementLogged
 from agent.intake import decode
@@ -85,7 +86,7 @@ class Daemon:
         self._snapshot_seq = self._heart.applied_seq if not restored.replayed else 0
         self._stopping = asyncio.Event()
         self._voice = Voice(bus, config.agent_id, metrics, clock)
-        self._writer = Writer(store, self._heart, self._voice.say, metrics)
+        self._writer = Writer(store, self._heart, self._learned, metrics)
         self._events: Inbox = bus.inbox(topics.EVENT_FILTERS, capacity=config.inbox_capacity)
         self._desk = Desk(
             inbox=bus.inbox([topics.REQUEST_FILTER], capacity=config.inbox_capacity),
@@ -174,6 +175,17 @@ class Daemon:
             record, MeasurementLogged(0, record.source, record.id, record.event_time, event.data)
         )
 
+    async def _learned(self, effects: list[Effect]) -> None:
+        """Say what follows from a batch; keep a snapshot once enough was learnt since the last."""
+        await self._voice.say(effects)
+        if self._heart.applied_seq - self._snapshot_seq >= self._config.snapshot_every_events:
+            await self._save_snapshot()
+
+    async def _save_snapshot(self) -> None:
+        """Keep a snapshot. Pickling holds the loop for a moment, so that nothing changes in it."""
+        self._snapshot_seq = self._heart.applied_seq
+        await self._store.save_snapshot(snapshot_of(self._heart))
+
     async def _tell_state(self, on_ready: Callable[[], None]) -> None:
         """Publish the retained state: at once, then whenever it has changed."""
         told: AgentState | None = None
@@ -222,7 +234,7 @@ class Daemon:
         except TimeoutError:
             log.warning("goodbye_unsaid", reason="the broker could not be reached in time")
         if self._heart.applied_seq > self._snapshot_seq:
-            await self._store.save_snapshot(snapshot_of(self._heart))
+            await self._save_snapshot()
         await self._bus.close()
         for task in running:
             task.cancel()

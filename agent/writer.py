@@ -59,7 +59,7 @@ class Writer:
     Args:
         store: where the log is kept; this writer is the only one that appends to it.
         heart: learns from what was committed.
-        on_effects: what to do with what follows from learning.
+        on_learned: told of what follows from a batch, between that batch and the next.
         metrics: told of each commit and of what learning takes.
     """
 
@@ -67,12 +67,12 @@ class Writer:
         self,
         store: Store,
         heart: Heart,
-        on_effects: Callable[[list[Effect]], Awaitable[None]],
+        on_learned: Callable[[list[Effect]], Awaitable[None]],
         metrics: AgentMetrics,
     ) -> None:
         self._store = store
         self._heart = heart
-        self._on_effects = on_effects
+        self._on_learned = on_learned
         self._metrics = metrics
         self._submitted: asyncio.Queue[_Batch] = asyncio.Queue(QUEUED_BATCHES)
         self._somebody_waits = asyncio.Event()
@@ -147,5 +147,4 @@ class Writer:
             if time.perf_counter() >= slice_ends:
                 await asyncio.sleep(0)
                 slice_ends = time.perf_counter() + SLICE_SECONDS
-        if effects:
-            await self._on_effects(effects)
+        await self._on_learned(effects)

@@ -158,3 +158,19 @@ def test_its_snapshot_spares_the_replay(tmp_path: Path) -> None:
 
 def _status(client: Foreign) -> dict[str, int]:
     return client.ask("placewise/v1/requests/status", {})
+
+
+def test_a_snapshot_is_kept_now_and_then(tmp_path: Path) -> None:
+    with AgentProcess(tmp_path, None, snapshot_every_events=100) as agent:
+        agent.start()
+        with Foreign(agent.broker_port) as client:
+            for index in range(150):
+                client.publish(TOPIC, benchmark_event(f"{index}"))
+            wait_until(lambda: _status(client)["events_logged"] == 150, 20, "logged")
+        agent.kill()
+        agent.log.write_text("")
+        agent.start()
+        with Foreign(agent.broker_port) as client:
+            assert _status(client)["events_logged"] == 150
+        replayed = [line for line in agent.log.read_text().splitlines() if "replaying" in line]
+        assert len(replayed) == 1, "only what came after the snapshot"
