@@ -37,9 +37,17 @@ def parse_address(
     """
     try:
         parts = urlsplit(text)
+    except ValueError:
+        raise BadInput.of_field("broker", "not an address", _EXPECTED) from None
+    try:
         port = parts.port
-    except ValueError as error:
-        raise BadInput.of_field("broker", shown(str(error)), _EXPECTED) from None
+    except ValueError:
+        # Python's message would quote it, and behind an unescaped / that is the password.
+        raise BadInput.of_field(
+            "broker",
+            "the port is no number from 1 to 65535",
+            f"{_EXPECTED}, / in a password as %2F",
+        ) from None
     if parts.scheme not in _PORTS:
         raise BadInput.of_field("broker", f"scheme {shown(parts.scheme)!r}", _EXPECTED)
     if not parts.hostname:

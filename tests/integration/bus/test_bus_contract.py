@@ -10,7 +10,7 @@ import pytest
 
 from agent.bus.port import Delivery, Outgoing
 from schemas.errors import BusUnavailable
-from tests.integration.bus.venues import (
+from tests.support.venues import (
     VENUES,
     Venue,
     VenueKind,

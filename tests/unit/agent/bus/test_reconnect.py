@@ -1,5 +1,3 @@
-"""When to try again: the pauses' bounds for any chance, and the loop with a clock of the test's."""
-
 from __future__ import annotations
 
 import asyncio
@@ -9,106 +7,114 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.bus.reconnect import (
-    FIRST_SECONDS,
-    MOST_SECONDS,
-    STABLE_SECONDS,
-    Backoff,
-    ConnectionLost,
-    keep_connected,
-)
-
-SHARES = st.lists(st.floats(0, 1), min_size=1, max_size=60)
+from agent.bus.reconnect import STABLE_SECONDS, Backoff, ConnectionLost, keep_connected
 
 
-def drawn(shares: list[float]) -> Callable[[float, float], float]:
-    """Return a source of chance that gives these shares of the range asked for."""
-    left = iter(shares)
-    return lambda low, high: low + next(left) * (high - low)
-
-
-def longest(low: float, high: float) -> float:
+def longest(_low: float, high: float) -> float:
     return high
 
 
-@given(SHARES, st.floats(0.001, 5), st.floats(5, 600))
-def test_every_pause_is_within_its_bound_and_never_nothing(
-    shares: list[float], first: float, most: float
-) -> None:
-    backoff = Backoff(first, most, drawn(shares))
-    for failures in range(len(shares)):
-        bound = min(most, first * 2.0**failures)
-        assert backoff.failures == failures
-        assert bound / 10 * 0.999 <= backoff.next_seconds() <= bound * 1.001
+def test_pauses_grow_to_a_bound() -> None:
+    backoff = Backoff(first_seconds=1, most_seconds=10, uniform=longest)
+    assert [backoff.next_seconds() for _ in range(6)] == [1, 2, 4, 8, 10, 10]
+    assert backoff.failures == 6
 
 
-@given(st.integers(0, 100), st.integers(1, 40))
-def test_bounds_double_up_to_the_most_and_start_over_after_a_success(
-    before: int, after: int
-) -> None:
-    backoff = Backoff(uniform=longest)
-    for _ in range(before):
-        backoff.next_seconds()
+def test_a_success_starts_again() -> None:
+    backoff = Backoff(first_seconds=1, uniform=longest)
+    backoff.next_seconds()
+    backoff.next_seconds()
     backoff.reset()
-    assert backoff.failures == 0
-    pauses = [backoff.next_seconds() for _ in range(after)]
-    assert pauses[0] == FIRST_SECONDS
-    assert pauses == sorted(pauses)
-    assert max(pauses) <= MOST_SECONDS
+    assert (backoff.failures, backoff.next_seconds()) == (0, 1)
 
 
-def test_even_after_a_year_of_failures_the_pause_is_a_number() -> None:
-    backoff = Backoff(uniform=longest)
-    for _ in range(5_000):
-        pause = backoff.next_seconds()
-    assert pause == MOST_SECONDS
+@given(st.integers(0, 2_000), st.floats(0, 1))
+def test_chance_moves_each_pause_within_its_bound(failures: int, chance: float) -> None:
+    backoff = Backoff(0.2, 10.0, lambda low, high: low + chance * (high - low))
+    for _ in range(failures):
+        backoff.next_seconds()
+    bound = min(10.0, 0.2 * 2.0 ** min(failures, 32))
+    assert bound / 10 - 1e-9 <= backoff.next_seconds() <= bound + 1e-9
 
 
-def pauses_after(held: list[float | None], end: type[Exception] = RuntimeError) -> list[float]:
-    """Return the pauses after connections held for so long (None: not made at all)."""
-    now = 0.0
-    pauses: list[float] = []
-    left = iter(held)
+class Script:
+    """Connections that last as long as they are told, on a clock that only they move.
 
-    async def connection(stands: Callable[[], None]) -> None:
-        nonlocal now
-        seconds = next(left, -1.0)
-        if seconds == -1.0:
-            raise end("the test is over")
-        if seconds is not None:
+    A negative length is a connection that could not be made.
+    """
+
+    def __init__(self, *lengths: float) -> None:
+        self.now = 0.0
+        self.pauses: list[float] = []
+        self.told: list[str] = []
+        self._lengths = list(lengths)
+
+    async def connection(self, stands: Callable[[], None]) -> None:
+        if not self._lengths:
+            raise KeyError("the end of the script")
+        length = self._lengths.pop(0)
+        if length >= 0:
             stands()
-            now += seconds
-        raise ConnectionLost("as planned")
+            self.now += length
+        if length != 0:
+            raise ConnectionLost(f"after {length:g} s")
 
-    async def sleep(seconds: float) -> None:
-        nonlocal now
-        now += seconds
+    def lost(self, error: ConnectionLost, pause: float) -> None:
+        self.told.append(str(error))
+        assert pause > 0
 
-    async def main() -> None:
-        await keep_connected(
-            connection,
-            lambda _, pause: pauses.append(pause),
-            backoff=Backoff(uniform=longest),
-            sleep=sleep,
-            clock=lambda: now,
-        )
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
 
-    with pytest.raises(end, match="the test is over"):
-        asyncio.run(main())
-    return pauses
-
-
-def test_pauses_grow_while_no_connection_is_made() -> None:
-    assert pauses_after([None] * 4) == [0.2, 0.4, 0.8, 1.6]
-
-
-def test_a_connection_that_held_starts_the_pauses_over() -> None:
-    assert pauses_after([None, None, STABLE_SECONDS, None]) == [0.2, 0.4, 0.2, 0.4]
+    def play(self) -> None:
+        """Run until the script ends, by an error that is not for it to mend."""
+        with pytest.raises(KeyError):
+            asyncio.run(
+                keep_connected(
+                    self.connection,
+                    self.lost,
+                    backoff=Backoff(1, 100, longest),
+                    sleep=self.sleep,
+                    clock=lambda: self.now,
+                )
+            )
 
 
-def test_one_that_is_lost_at_once_does_not() -> None:
-    assert pauses_after([0.0, 0.0, STABLE_SECONDS / 2]) == [0.2, 0.4, 0.8]
+def test_it_tries_ever_more_slowly() -> None:
+    script = Script(-1, -1, -1, -1)
+    script.play()
+    assert script.pauses == [1, 2, 4, 8]
+    assert script.told == ["after -1 s"] * 4
 
 
-def test_any_other_error_ends_the_loop() -> None:
-    assert pauses_after([None], end=KeyError) == [0.2]
+def test_a_connection_that_lasted_starts_the_pauses_again() -> None:
+    script = Script(-1, -1, STABLE_SECONDS, -1)
+    script.play()
+    assert script.pauses == [1, 2, 1, 2]
+
+
+def test_one_that_is_lost_at_once_counts_as_a_failure() -> None:
+    script = Script(0.1, 0.1, 0.1)
+    script.play()
+    assert script.pauses == [1, 2, 4]
+
+
+def test_one_that_just_returns_is_tried_again() -> None:
+    script = Script(0, -1)
+    script.play()
+    assert script.told == ["ended", "after -1 s"]
+
+
+def test_cancelling_ends_it() -> None:
+    async def held(stands: Callable[[], None]) -> None:
+        stands()
+        await asyncio.Event().wait()
+
+    async def work() -> None:
+        task = asyncio.create_task(keep_connected(held, lambda *_: None))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(work())
