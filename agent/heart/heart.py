@@ -10,9 +10,9 @@ from agent.heart.effects import Answer, Effect, Publish
 from agent.heart.ledger import DEFAULT_CAPACITY, Ledger
 from agent.heart.predictor import Predictor
 from agent.heart.stimuli import AnswerLogged, MeasurementLogged, RequestReceived, Stimulus
-from agent.learning.bank import Bank, BankConfig
+from agent.learning.bank import Bank, BankConfig, Drifted
 from schemas.measurement import Execution
-from schemas.published import Decision
+from schemas.published import Alert, Decision
 from schemas.topics import RequestKind
 
 DECISIONS: frozenset[RequestKind] = frozenset({"recommend", "place", "strategy"})
@@ -78,6 +78,7 @@ class Heart:
         # A run beside others measures the company as much as the model: it is no benchmark.
         for run in data.alone() if isinstance(data, Execution) else [data]:
             self.bank.learn(observation_of(run))
+        effects += [Publish(stimulus.id, _alert(drift)) for drift in self.bank.take_drifts()]
         return effects
 
     def _asked(self, stimulus: RequestReceived) -> list[Effect]:
@@ -104,3 +105,18 @@ class Heart:
                 )
             )
         return effects
+
+
+def _alert(drift: Drifted) -> Alert:
+    """Say in words what has shifted, and where."""
+    scope = {"metric": drift.metric, "hardware": drift.hardware}
+    if drift.setup is not None:
+        scope["setup"] = " / ".join(part for part in drift.setup if part)
+    return Alert(
+        kind="drift",
+        message=(
+            f"{drift.metric} on {drift.hardware} is now {drift.factor:.2f} times what it was, "
+            f"over the last {drift.events} measurements"
+        ),
+        scope=scope,
+    )
