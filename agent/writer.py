@@ -24,7 +24,7 @@ MAX_COMMIT_RECORDS = 512
 """Records per transaction: a commit costs milliseconds whatever it holds."""
 
 QUEUED_BATCHES = 16
-LINGER_SECONDS = 0.02
+LINGER_SECONDS = 0.05
 """How long answers wait for company before they are committed: nobody waits for that commit.
 
 An event that arrives behind them ends the wait, and is committed after them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from contextlib import AsyncExitStack
 
 import structlog
@@ -25,6 +26,9 @@ from agent.web.server import Readiness, WebServer
 REPLAY_SECONDS = 30.0
 """How long one batch of the log may take to replay before systemd gives up on the start."""
 
+SWITCH_SECONDS = 0.0005
+"""How long the store's thread may keep the loop waiting for the interpreter: by default, 5 ms."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -40,6 +44,7 @@ def run(
     """
     settings = load_settings(config, broker=broker, store=store)
     configure_logging(settings)
+    sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings))
 
