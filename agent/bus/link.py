@@ -258,7 +258,9 @@ class Link:
                 self._loop.call_soon_threadsafe(self._start_reading)
 
         def ended(*arguments: Any) -> None:
-            inner_disconnect(*arguments)
+            # Where connecting was cancelled, aiomqtt would ask a cancelled future for its error.
+            if not self._client._connected.cancelled():  # noqa: SLF001
+                inner_disconnect(*arguments)
             if not self._ended.done():
                 self._ended.set_result(None)
             self._fail_confirmations()
