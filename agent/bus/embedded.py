@@ -4,6 +4,9 @@ It keeps nothing on disk, has no authentication, and is meant for one machine. I
 on its port and MQTT 3.1.1 on the next one: rumqttd has a listener for each. Configure a real
 broker for anything that must survive a restart or cross a network.
 
+What comes with MQTT 5 properties (a response topic, correlation data) must not reach a 3.1.1
+client here: rumqttd 0.20 then serves no 3.1.1 client until it is started again.
+
 A payload of up to `MAX_PAYLOAD_BYTES` arrives. Over a larger one rumqttd ends the connection that
 sends it, without a reason, and goes on serving the others.
 """
@@ -24,7 +27,7 @@ import structlog
 
 from agent.bus.address import BrokerAddress
 from agent.bus.reconnect import Backoff
-from schemas.errors import BusUnavailable
+from schemas.errors import BusUnavailable, shown
 
 HOST = "127.0.0.1"
 MAX_PAYLOAD_BYTES = 16 << 20
@@ -33,6 +36,7 @@ MAX_PAYLOAD_BYTES = 16 << 20
 MAX_IN_FLIGHT = 1_000
 START_SECONDS = 15.0
 STOP_SECONDS = 5.0
+MOST_FAULTS = 10
 
 SEGMENT_BYTES = 32 << 20
 SEGMENTS = 8
@@ -147,7 +151,7 @@ class EmbeddedBroker:
                 told = await process.stdout.readline()
         except TimeoutError:
             told = b""
-        if not told:
+        if told != b"listening\n":
             await _end(process)
             raise self._unavailable("the broker did not start")
         return process
@@ -156,8 +160,16 @@ class EmbeddedBroker:
         """Start it again whenever it ends by itself. The task `embedded-broker`."""
         backoff = Backoff()
         while True:
-            assert self._process is not None
-            code = await self._process.wait()
+            process = self._process
+            assert process is not None
+            assert process.stdout is not None
+            told: set[str] = set()
+            while line := await process.stdout.readline():
+                fault = shown(line.strip())
+                if fault not in told and len(told) < MOST_FAULTS:
+                    told.add(fault)
+                    log.error("embedded_broker_fault", fault=fault)
+            code = await process.wait()
             pause = backoff.next_seconds()
             log.error("embedded_broker_ended", exit_code=code, restart_s=round(pause, 2))
             await asyncio.sleep(pause)

@@ -2,25 +2,32 @@
 
     python -P embedded_child.py CONFIG LISTENERS
 
-Writes a line once it listens, and ends when its standard input does: however the parent ends, the
-kernel closes that pipe. Signals for a whole process group or service are not for it: the agent
-still has a goodbye to say over the broker.
+Writes `listening` once it does, and a line that starts with `fault` for what it could not mend.
+Ends when its standard input does: however the parent ends, the kernel closes that pipe. Signals
+for a whole process group or service are not for it: the agent still has a goodbye to say over the
+broker.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import socket
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from iotcore.iotcore import IotCoreBroker
 
 LOOK_SECONDS = 0.005
+OLD_LISTENER = "v4"
+PANIC_EXIT = 101
+_PANIC = re.compile(r"thread '([^']*)'.* panicked at ")
+_telling = threading.Lock()
 
 
 def main() -> None:
@@ -30,16 +37,49 @@ def main() -> None:
         signal.signal(one, signal.SIG_IGN)
     # rumqttd logs each packet that it routes as an error.
     logging.disable(logging.CRITICAL)
-    threading.Thread(target=_end_with_input, name="end-with-input", daemon=True).start()
-    threading.Thread(
-        target=_tell_when_listening, args=(listeners,), name="tell-when-listening", daemon=True
-    ).start()
+    for name, work in (
+        ("end-with-input", _end_with_input),
+        ("tell-when-listening", partial(_tell_when_listening, listeners)),
+        ("watch-panics", partial(_watch_panics, _take_stderr())),
+    ):
+        threading.Thread(target=work, name=name, daemon=True).start()
     IotCoreBroker(config_path=config_path).run_forever()
 
 
 def _end_with_input() -> None:
     sys.stdin.buffer.read()
     os._exit(0)
+
+
+def _take_stderr() -> int:
+    """Return a pipe's end from which what is written to standard error is to be read."""
+    reading, writing = os.pipe()
+    os.dup2(writing, 2)
+    os.close(writing)
+    return reading
+
+
+def _watch_panics(stderr: int) -> None:
+    """Tell of a thread that panicked. Without any but the one for 3.1.1 the broker is no more.
+
+    rumqttd 0.20 panics over a message with MQTT 5 properties for a 3.1.1 client, and takes no
+    3.1.1 client from then on; those of MQTT 5 do not notice.
+    """
+    with open(stderr, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            panic = _PANIC.match(line)
+            if panic is None:
+                continue
+            thread = panic[1]
+            _tell(f"fault {thread}: {line.strip()}")
+            if thread != OLD_LISTENER:
+                os._exit(PANIC_EXIT)
+
+
+def _tell(line: str) -> None:
+    with _telling:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
 
 
 def _tell_when_listening(listeners: int) -> None:
@@ -49,8 +89,7 @@ def _tell_when_listening(listeners: int) -> None:
     """
     while _undelay() < listeners:
         time.sleep(LOOK_SECONDS)
-    sys.stdout.write("listening\n")
-    sys.stdout.flush()
+    _tell("listening")
 
 
 def _undelay() -> int:

@@ -13,9 +13,9 @@ import logging
 import socket
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import aiomqtt
 from paho.mqtt import MQTTException
@@ -36,6 +36,7 @@ TCP_CONNECT_SECONDS = 5.0
 GOODBYE_SECONDS = 2.0
 """How long a clean end may take before the socket is closed without one."""
 
+ANSWER_SECONDS = 0.05
 KEEPALIVE_SECONDS = 30
 TRICKLE_SECONDS = KEEPALIVE_SECONDS / 3
 """While reading is paused one packet is read this often: paho takes a connection for dead when
@@ -50,6 +51,9 @@ _BROKEN = (OSError, ValueError, IndexError, struct.error, MQTTException)
 QUIET = logging.getLogger("placewise.paho")
 QUIET.setLevel(logging.CRITICAL + 1)
 """paho reports each lost connection as an error; ours are told once, with the reason."""
+
+
+T = TypeVar("T")
 
 
 class Refused(Exception):
@@ -95,7 +99,7 @@ class Link:
         self._paused = False
         self._trickle: asyncio.TimerHandle | None = None
         self._answered = False
-        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._lost: asyncio.Future[aiomqtt.MqttError] = self._loop.create_future()
         self._abandoned = False
         self._flush_due = False
         self._writer_added = False
@@ -111,19 +115,12 @@ class Link:
         Raises:
             aiomqtt.MqttError: the broker can't be reached, or refuses us.
         """
-        entering = asyncio.create_task(self._client.__aenter__(), name="bus-connect")
         connected = False
         try:
-            # aiomqtt would wait its whole time-out for a broker that hangs up without a word.
-            either: set[asyncio.Future[Any]] = {entering, self._ended}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not self._answered and not entering.done():
-                raise aiomqtt.MqttError("the broker hung up before it let us in")
-            await entering
+            await self._unless_lost(self._client.__aenter__(), "bus-connect")
             connected = True
         finally:
             if not connected:
-                entering.cancel()
                 self._abandoned = True
                 # Not at once: the thread that connects may just have handed us the socket.
                 self._loop.call_soon(self._abandon)
@@ -136,27 +133,20 @@ class Link:
         trace: TracebackType | None,
     ) -> None:
         self._stop_trickle()
-        try:
-            async with asyncio.timeout(GOODBYE_SECONDS):
-                await self._client.__aexit__(kind, error, trace)
-        except (TimeoutError, aiomqtt.MqttError):
+        if not self._lost.done():
+            self._paho.disconnect()
+            await asyncio.wait({self._lost}, timeout=GOODBYE_SECONDS)
+        if not self._lost.done():
             self._abandon()
 
     async def until_lost(self) -> None:
         """Wait for as long as the connection lasts.
 
         Raises:
-            aiomqtt.MqttError: it is lost; the cause says why.
+            aiomqtt.MqttError: it is lost; says why.
         """
-        try:
-            async for _ in self._client.messages:
-                pass  # none come this way: see `_hook`
-        except aiomqtt.MqttError as error:
-            if self._broken is not None:
-                raise aiomqtt.MqttError(f"broken packet: {self._broken}") from self._broken
-            if isinstance(error.__cause__, aiomqtt.MqttError):
-                raise error.__cause__ from None
-            raise
+        await asyncio.wait({self._lost})
+        raise self._lost.result()
 
     async def subscribe(self, filters: Sequence[str]) -> list[int]:
         """Subscribe with QoS 1; return the broker's reason for each filter (128 and up: no).
@@ -164,7 +154,8 @@ class Link:
         Raises:
             aiomqtt.MqttError: no answer.
         """
-        reasons = await self._client.subscribe([(one, 1) for one in filters])
+        wanted = [(one, 1) for one in filters]
+        reasons = await self._unless_lost(self._client.subscribe(wanted), "bus-subscribe")
         return [one if isinstance(one, int) else one.value for one in reasons]
 
     async def publish(self, message: Outgoing, properties: Properties | None) -> None:
@@ -234,7 +225,6 @@ class Link:
         paho.on_message = self._take
         paho.on_publish = self._confirm
         inner_connect: Any = paho.on_connect
-        inner_disconnect: Any = paho.on_disconnect
         inner_open: Any = paho.on_socket_open
 
         def answered(
@@ -257,16 +247,8 @@ class Link:
                 inner_open(client, data, sock)
                 self._loop.call_soon_threadsafe(self._start_reading)
 
-        def ended(*arguments: Any) -> None:
-            # Where connecting was cancelled, aiomqtt would ask a cancelled future for its error.
-            if not self._client._connected.cancelled():  # noqa: SLF001
-                inner_disconnect(*arguments)
-            if not self._ended.done():
-                self._ended.set_result(None)
-            self._fail_confirmations()
-
         paho.on_connect = answered
-        paho.on_disconnect = ended
+        paho.on_disconnect = self._note_loss
         paho.on_socket_open = opened
         paho.on_socket_register_write = self._write_wanted
         paho.on_socket_unregister_write = self._write_done
@@ -277,6 +259,40 @@ class Link:
         # paho 2 does not heed the broker's receive maximum.
         self._gate = asyncio.Semaphore(min(PUBLISHES_IN_FLIGHT, receive_maximum))
         self._on_welcome(Welcome(flags.session_present, receive_maximum, self._max_packet_bytes))
+
+    def _note_loss(
+        self,
+        _client: PahoClient,
+        _data: Any,
+        _flags: Any,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        # In the place of aiomqtt's, which forgets a loss that comes right after the welcome.
+        if self._lost.done():
+            return
+        if self._broken is not None:
+            self._lost.set_result(aiomqtt.MqttError(f"broken packet: {self._broken}"))
+        elif not self._answered:
+            self._lost.set_result(aiomqtt.MqttError("the broker hung up before it let us in"))
+        else:
+            self._lost.set_result(aiomqtt.MqttCodeError(reason, "connection lost"))
+        self._fail_confirmations()
+
+    async def _unless_lost(self, work: Coroutine[Any, Any, T], name: str) -> T:
+        """Do `work`, but do not wait for an answer that can't come any more."""
+        doing = asyncio.create_task(work, name=name)
+        either: set[asyncio.Future[Any]] = {doing, self._lost}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not doing.done():
+                # An answer may have come with the loss, and not have got to `doing` yet.
+                await asyncio.wait({doing}, timeout=ANSWER_SECONDS)
+            if not doing.done():
+                raise self._lost.result()
+            return await doing
+        finally:
+            doing.cancel()
 
     def _start_reading(self) -> None:
         """Read by our own callback, in the place of aiomqtt's."""
@@ -354,7 +370,7 @@ class Link:
     def _fail_confirmations(self) -> None:
         for confirmation in self._confirmations.values():
             if not confirmation.done():
-                confirmation.set_exception(aiomqtt.MqttError("connection lost"))
+                confirmation.set_exception(self._lost.result())
 
     def _abandon(self) -> None:
         """End it without a goodbye: the broker publishes our will."""

@@ -46,10 +46,11 @@ class Broker(Protocol):
 class Mosquitto:
     """mosquitto, with persistence: what is queued survives a clean stop."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more: str = "") -> None:
+        """Write its settings, with `more` of them behind."""
         self.port = self.old_port = free_port()
         self._config = folder / "mosquitto.conf"
-        self._config.write_text(_MOSQUITTO.format(port=self.port, folder=folder))
+        self._config.write_text(_MOSQUITTO.format(port=self.port, folder=folder) + more)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -65,9 +66,15 @@ class Mosquitto:
 
     def stop(self) -> None:
         if self._process is not None:
+            self.freeze(False)
             self._process.send_signal(signal.SIGTERM)
             self._process.wait(10)
             self._process = None
+
+    def freeze(self, frozen: bool = True) -> None:
+        """Have it stand still, its connections open: the broker that does not answer."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
 
 
 class Embedded:
@@ -109,6 +116,19 @@ def mosquitto_missing() -> str | None:
     """Return why there is no mosquitto, or None."""
     found = shutil.which("mosquitto") or Path("/usr/sbin/mosquitto").exists()
     return None if found else "mosquitto is not installed"
+
+
+@contextmanager
+def a_mosquitto(folder: Path, more: str = "") -> Iterator[Mosquitto]:
+    """Run mosquitto with `more` settings for the time of the block; skip where it is missing."""
+    if missing := mosquitto_missing():
+        pytest.skip(missing)
+    broker = Mosquitto(folder, more)
+    broker.start()
+    try:
+        yield broker
+    finally:
+        broker.stop()
 
 
 @contextmanager
