@@ -37,6 +37,7 @@ from agent.bus.link import (
 )
 from agent.bus.port import ConnectionState, Outgoing
 from agent.bus.reconnect import ConnectionLost, keep_connected
+from agent.bus.tls import tls_context
 from schemas.errors import BusUnavailable, shown
 
 SESSION_SECONDS = 7 * 24 * 3600
@@ -133,7 +134,7 @@ class MqttBus:
     async def run(self) -> None:
         """Connect, and stay connected until cancelled or closed; see the port."""
         if self._address.tls:
-            self._tls = await asyncio.to_thread(ssl.create_default_context)
+            self._tls = await asyncio.to_thread(tls_context)
         self._settle("connecting")
         try:
             async with asyncio.TaskGroup() as connections:
