@@ -27,6 +27,20 @@ def free_port() -> int:
         return port
 
 
+def free_pair() -> int:
+    """Return a loopback port that was free a moment ago, as was the next one."""
+    while True:
+        port = free_port()
+        with socket.socket() as second:
+            if second.connect_ex(("127.0.0.1", port + 1)) == 0:
+                continue
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+        return port
+
+
 def wait_until(condition: Any, seconds: float, what: str, pause: float = 0.02) -> Any:
     """Return the first true value of `condition()`; fail after `seconds`, saying `what`."""
     deadline = time.monotonic() + seconds
@@ -43,8 +57,10 @@ class AgentProcess:
     def __init__(self, folder: Path, broker_port: int | None, **settings: Any) -> None:
         self.store = folder / "agent.duckdb"
         self.log = folder / "agent.log"
+        self.embedded_port = free_pair()
         self.http_port = free_port()
-        self.embedded_port = free_port()
+        while self.http_port in (self.embedded_port, self.embedded_port + 1):
+            self.http_port = free_port()
         self.agent_id = "test-agent"
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith("PLACEWISE_")

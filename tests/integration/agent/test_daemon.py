@@ -22,7 +22,7 @@ from agent.heart.heart import Heart
 from agent.settings import Settings
 from schemas import topics
 from schemas.errors import AgentRefused, BusUnavailable, Unavailable
-from tests.support.agent import benchmark_event, free_port
+from tests.support.agent import benchmark_event, free_pair, free_port
 
 pytestmark = pytest.mark.integration
 
@@ -33,7 +33,7 @@ def settings(folder: Path, **changes: Any) -> Settings:
     given = {
         "store": folder / "log.duckdb",
         "agent_id": "inside",
-        "embedded_port": free_port(),
+        "embedded_port": free_pair(),
         "http_port": free_port(),
     }
     return Settings(**(given | changes))
