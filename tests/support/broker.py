@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 import pytest
 
-from tests.support.agent import free_port, wait_until
+from tests.support.agent import free_pair, free_port, wait_until
 
 Kind = Literal["mosquitto", "embedded"]
 START_SECONDS = 15.0
@@ -90,7 +90,7 @@ asyncio.run(main())
 """
 
     def __init__(self) -> None:
-        self.port = free_port()
+        self.port = free_pair()
         self.old_port = self.port + 1
         self._process: subprocess.Popen[bytes] | None = None
 
