@@ -182,9 +182,9 @@ class Daemon:
             await self._save_snapshot()
 
     async def _save_snapshot(self) -> None:
-        """Keep a snapshot. Pickling holds the loop for a moment, so that nothing changes in it."""
+        """Keep a snapshot. Called where nothing is learnt meanwhile: by the learner, or at the end."""
         self._snapshot_seq = self._heart.applied_seq
-        await self._store.save_snapshot(snapshot_of(self._heart))
+        await self._store.save_snapshot(await snapshot_of(self._heart))
 
     async def _tell_state(self, on_ready: Callable[[], None]) -> None:
         """Publish the retained state: at once, then whenever it has changed."""

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import pickle
 import platform
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 
+from agent import pieces
 from agent.heart.heart import Heart, HeartConfig
 from agent.journal import stimulus_of
 from agent.store.port import Snapshot, Store
+
+LAYOUT = "pieces-1"
+"""How a snapshot is laid out; changes with `agent.pieces`."""
+
+SLICE_SECONDS = 0.004
+"""How long a snapshot may be worked on before the loop gets its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +41,8 @@ class Restored:
 def stamp() -> str:
     """Return the versions on which the meaning of a pickled heart depends."""
     packages = ("placewise", "river", "numpy")
-    return " ".join(
-        [f"python-{platform.python_version()}", *(f"{name}-{version(name)}" for name in packages)]
-    )
+    versions = [f"{name}-{version(name)}" for name in packages]
+    return " ".join([LAYOUT, f"python-{platform.python_version()}", *versions])
 
 
 async def restore(
@@ -58,7 +64,7 @@ async def restore(
     last = await store.last_seq()
     if snapshot is not None:
         if snapshot.stamp == ours and snapshot.seq <= last:
-            heart = pickle.loads(snapshot.payload)  # noqa: S301 - our own file, see docs/operations.md
+            heart = pieces.load(snapshot.payload)
         else:
             set_aside = snapshot.stamp
     replayed = 0
@@ -70,6 +76,19 @@ async def restore(
     return Restored(heart, replayed, set_aside)
 
 
-def snapshot_of(heart: Heart) -> Snapshot:
-    """Return a snapshot of a heart, stamped with what made it."""
-    return Snapshot(heart.applied_seq, stamp(), pickle.dumps(heart, protocol=5))
+async def snapshot_of(heart: Heart) -> Snapshot:
+    """Return a snapshot of a heart, stamped with what made it.
+
+    The loop gets its turn every few milliseconds; nothing may be learnt before the end.
+    """
+    ours = await asyncio.to_thread(stamp)
+    at_work = pieces.dump(heart)
+    slice_ends = time.perf_counter() + SLICE_SECONDS
+    while True:
+        try:
+            next(at_work)
+        except StopIteration as done:
+            return Snapshot(heart.applied_seq, ours, done.value)
+        if time.perf_counter() >= slice_ends:
+            await asyncio.sleep(0)
+            slice_ends = time.perf_counter() + SLICE_SECONDS

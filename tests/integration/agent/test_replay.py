@@ -110,7 +110,7 @@ def test_a_snapshot_and_the_rest_of_the_log_give_the_same_state() -> None:
     async def check() -> None:
         store = MemoryStore()
         early = await live(store, 60)
-        await store.save_snapshot(snapshot_of(early))
+        await store.save_snapshot(await snapshot_of(early))
         later = await live_on(store, early)
         restored = await restore(store, HeartConfig())
         assert 0 < restored.replayed < later.applied_seq

@@ -1,0 +1,122 @@
+"""What is pickled piece by piece is what was there, and the pieces are small."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent import pieces
+from agent.learning.bank import Bank
+
+
+class Plain:
+    def __init__(self, **held: Any) -> None:
+        self.__dict__.update(held)
+
+
+class Trimmed:
+    """Writes down only what is in use, as the learners' memory does."""
+
+    def __init__(self) -> None:
+        self.used = 3
+        self.rows = np.arange(100_000.0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"used": self.used, "rows": self.rows[: self.used]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.used = state["used"]
+        self.rows = np.zeros(100_000)
+        self.rows[: self.used] = state["rows"]
+
+
+def finish(work: Generator[None, None, bytes]) -> tuple[bytes, list[float]]:
+    """Return what was made, and the seconds that each step took."""
+    steps = []
+    while True:
+        started = time.perf_counter()
+        try:
+            next(work)
+        except StopIteration as done:
+            return done.value, steps
+        finally:
+            steps.append(time.perf_counter() - started)
+
+
+def again(root: Any) -> Any:
+    return pieces.load(finish(pieces.dump(root))[0])
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.floats(allow_nan=False),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=4)
+        | st.tuples(inner, inner)
+    ),
+    max_leaves=20,
+)
+
+
+@given(values)
+def test_whatever_is_held_comes_back(value: Any) -> None:
+    assert again(Plain(value=value)).value == value
+
+
+def test_large_collections_keep_their_order_and_arrays_their_bits() -> None:
+    root = Plain(
+        numbers={str(i): i for i in range(5_000, 0, -1)},
+        items=[(i, str(i)) for i in range(3_000)],
+        array=np.random.default_rng(0).normal(size=(300, 70)),
+    )
+    copy = again(root)
+    assert list(copy.numbers.items()) == list(root.numbers.items())
+    assert copy.items == root.items
+    assert copy.array.tobytes() == root.array.tobytes()
+    copy.array[0, 0] = 1.0
+    copy.items.append("more")
+
+
+def test_what_is_shared_stays_shared_and_circles_stay_closed() -> None:
+    shared, large = Plain(n=1), {i: i for i in range(2_000)}
+    root = Plain(first=Plain(one=shared, table=large), second=[shared], table=large)
+    root.itself = root
+    copy = again(root)
+    assert copy.itself is copy
+    assert copy.second[0] is copy.first.one
+    assert copy.table is copy.first.table
+
+
+def test_an_object_inside_a_large_collection_is_the_one_that_is_held_elsewhere() -> None:
+    shared = Plain(n=1)
+    copy = again(Plain(one=shared, table=dict.fromkeys(range(2000), shared)))
+    assert all(one is copy.one for one in copy.table.values())
+
+
+def test_an_object_says_what_of_it_is_written_down() -> None:
+    data, _ = finish(pieces.dump(Plain(inner=Trimmed())))
+    assert len(data) < 5_000
+    copy = pieces.load(data)
+    assert copy.inner.rows.tolist()[:4] == [0.0, 1.0, 2.0, 0.0]
+
+
+def test_work_is_cut_where_a_collection_is_large() -> None:
+    _, steps = finish(pieces.dump(Plain(table={i: str(i) for i in range(50_000)})))
+    assert len(steps) > 50
+
+
+def test_a_bank_comes_back_as_it_was() -> None:
+    bank = Bank()
+    copy = again(bank)
+    assert copy.digest() == bank.digest()
+
+
+def test_only_what_was_dumped_is_loaded() -> None:
+    with pytest.raises((EOFError, ValueError, IndexError)):
+        pieces.load(b"")
