@@ -182,7 +182,7 @@ class Daemon:
             await self._save_snapshot()
 
     async def _save_snapshot(self) -> None:
-        """Keep a snapshot. Called where nothing is learnt meanwhile: by the learner, or at the end."""
+        """Keep a snapshot. Nothing is learnt meanwhile: the learner, or the end, calls this."""
         self._snapshot_seq = self._heart.applied_seq
         await self._store.save_snapshot(await snapshot_of(self._heart))
 

@@ -15,7 +15,7 @@ from agent.learning.digest import digest
 from agent.learning.features import Frame, Keys, frame_of
 from agent.learning.fit import Fit, reasons_of
 from agent.learning.judge import impossible
-from agent.learning.learner import Domain, Guesses, Learner
+from agent.learning.learner import Domain, Guesses, Learner, Surprise
 
 METRICS = ("throughput_per_s", "latency_ms", "memory_mb", "power_w")
 
@@ -125,8 +125,8 @@ class Bank:
         self._fit = Fit()
         self._units: dict[str, list[str]] = {metric: [] for metric in METRICS}
 
-    def learn(self, observation: Observation) -> None:
-        """Learn from one observation, in constant time."""
+    def learn(self, observation: Observation) -> list[Surprise]:
+        """Learn from one observation, in constant time; return how wrong each prediction was."""
         self.observed_count += 1
         cell = self._descriptors.learn(observation.cell)
         if observation.outcome in _FITTED:
@@ -134,7 +134,7 @@ class Bank:
             if reasons is not None:
                 self._fit.learn(reasons, fitted=_FITTED[observation.outcome])
         if observation.outcome != "ok":
-            return
+            return []
         values = {}
         for metric, value in observation.metrics.items():
             if metric in self._units and _SMALLEST < value < _LARGEST:
@@ -142,19 +142,22 @@ class Bank:
                 if unit not in self._units[metric]:
                     self._units[metric].append(unit)
                 values[metric] = (unit, math.log(value))
-        if values:
-            for one in self._learner.learn(self._frame([cell]), values):
-                way = (cell.task, cell.precision, cell.runtime, cell.runtime_options)
-                self._drifts.append(
-                    Drifted(
-                        one.metric,
-                        cell.hardware,
-                        None if one.whole else (*way, cell.parallelism),
-                        math.exp(one.shift.size),
-                        len(one.shift.events),
-                    )
+        if not values:
+            return []
+        learnt = self._learner.learn(self._frame([cell]), values)
+        for one in learnt.shifts:
+            way = (cell.task, cell.precision, cell.runtime, cell.runtime_options)
+            self._drifts.append(
+                Drifted(
+                    one.metric,
+                    cell.hardware,
+                    None if one.whole else (*way, cell.parallelism),
+                    math.exp(one.shift.size),
+                    len(one.shift.events),
                 )
-            del self._drifts[:-_DRIFTS]
+            )
+        del self._drifts[:-_DRIFTS]
+        return learnt.surprises
 
     def judge(self, observation: Observation) -> str | None:
         """Return why an observation is impossible, or None; learning it is the caller's choice."""

@@ -134,19 +134,46 @@ class Shifted:
 
 
 @dataclass(frozen=True, slots=True)
+class Surprise:
+    """How wrong the prediction of one metric was, just before it was learnt.
+
+    Attributes:
+        error: log of measured over predicted.
+        half_width: of the interval that was given, in log space.
+    """
+
+    metric: str
+    error: float
+    half_width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What one event came to.
+
+    Attributes:
+        surprises: of each metric that could be predicted.
+        shifts: the lasting changes that the event made certain.
+    """
+
+    surprises: list[Surprise] = field(default_factory=list)
+    shifts: list[Shifted] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class _Query:
     """A frame in the light of what is remembered, shared by the metrics.
 
     Attributes:
         near: `(n, BREADTH)` rows of the memory that may be like the cells.
         weighed: which of `near` could be used, and what came of it.
-        shifts: the lasting changes that the event makes certain.
+        learnt: what the event came to, so far.
     """
 
     frame: Frame
     near: Integers
     weighed: list[tuple[Flags, Neighbours]] = field(default_factory=list)
-    shifts: list[Shifted] = field(default_factory=list)
+    learnt: Learnt = field(default_factory=Learnt)
 
 
 class _Metric:
@@ -233,15 +260,12 @@ class Learner:
 
         return max(units, key=strength)
 
-    def learn(self, frame: Frame, values: Mapping[str, tuple[str, float]]) -> list[Shifted]:
+    def learn(self, frame: Frame, values: Mapping[str, tuple[str, float]]) -> Learnt:
         """Learn the first row of a frame of one.
 
         Args:
             frame: of one cell.
             values: metric to the unit and the log of the measured value (finite).
-
-        Returns:
-            The lasting changes that the event makes certain.
         """
         keys, x = frame.keys[0], frame.linear[0]
         query = _Query(frame, self._memory.near(frame.keys))
@@ -261,7 +285,7 @@ class Learner:
             logs[column] = z
             one.note(domain, keys, z)
         self._memory.add(frame, logs, laws, units)
-        return query.shifts
+        return query.learnt
 
     def predict(
         self, frame: Frame, domains: Mapping[str, Sequence[Domain | None]]
@@ -296,6 +320,7 @@ class Learner:
         counts = np.array([one.support.of(domain.unit_key, keys)])
         reasons = one.reasons(counts, query.frame, spread)[0]
         half_width = one.intervals.learn(path, reasons, z - guess)
+        query.learnt.surprises.append(Surprise(self.metrics[column], z - guess, half_width))
         if self._shifted(query, column, path, z - guess, half_width / _DEVIATIONS):
             # What stood in the way of this event has moved: it is no surprise any more.
             return z
@@ -316,7 +341,7 @@ class Learner:
                 self._memory.shift(column, setups, shift.size, shift.events[:-1])
                 one.law.shift(setups, shift.size)
                 one.drift.calm([path[1], *one.law.keys_of(setups)])
-                query.shifts.append(Shifted(metric, whole, shift))
+                query.learnt.shifts.append(Shifted(metric, whole, shift))
                 return True
         return False
 
