@@ -15,10 +15,11 @@ from agent.bus.port import Bus, Delivery, Inbox
 from agent.desk import Desk
 from agent.heart.effects import Effect
 from agent.heart.heart import Heart
-from agent.heart.stimuli import MeasurementLogged
+from agent.heart.stimuli import MeasurementLogged, RefinementLogged
 from agent.intake import decode
 from agent.journal import record_of_event
 from agent.metrics import AgentMetrics
+from agent.refiner import Refiner
 from agent.restore import Restored, snapshot_of
 from agent.store.port import Store
 from agent.version import VERSION
@@ -86,7 +87,8 @@ class Daemon:
         self._snapshot_seq = self._heart.applied_seq if not restored.replayed else 0
         self._stopping = asyncio.Event()
         self._voice = Voice(bus, config.agent_id, metrics, clock)
-        self._writer = Writer(store, self._heart, self._learned, metrics)
+        self._writer = Writer(store, self._heart, self._learned, self._completed, metrics)
+        self._refiner = Refiner(store, self._heart, self._writer, config.agent_id, clock)
         self._events: Inbox = bus.inbox(topics.EVENT_FILTERS, capacity=config.inbox_capacity)
         self._desk = Desk(
             inbox=bus.inbox([topics.REQUEST_FILTER], capacity=config.inbox_capacity),
@@ -97,7 +99,11 @@ class Daemon:
             metrics=metrics,
             agent_id=config.agent_id,
             max_payload_bytes=config.max_payload_bytes,
-            status=self.status,
+            own={
+                "status": lambda _: self.status(),
+                "models": self._refiner.models,
+                "update": self._refiner.update,
+            },
             clock=clock,
         )
 
@@ -126,6 +132,7 @@ class Daemon:
                     ("intake", self._take_events()),
                     ("desk", self._desk.serve()),
                     ("desk-acknowledge", self._desk.acknowledge()),
+                    ("refiner", self._refiner.work()),
                     ("loop-lag", self._watch_loop()),
                     ("state", self._tell_state(on_ready)),
                 )
@@ -178,8 +185,12 @@ class Daemon:
     async def _learned(self, effects: list[Effect]) -> None:
         """Say what follows from a batch; keep a snapshot once enough was learnt since the last."""
         await self._voice.say(effects)
+        self._refiner.take(effects)
         if self._heart.applied_seq - self._snapshot_seq >= self._config.snapshot_every_events:
             await self._save_snapshot()
+
+    async def _completed(self, stimulus: RefinementLogged) -> RefinementLogged:
+        return await self._refiner.complete(stimulus)
 
     async def _save_snapshot(self) -> None:
         """Keep a snapshot. Nothing is learnt meanwhile: the learner, or the end, calls this."""
@@ -224,7 +235,7 @@ class Daemon:
     async def _finish(self, running: list[asyncio.Task[None]]) -> None:
         """Take no more, finish what was taken, keep a snapshot, say goodbye."""
         by_name = {task.get_name(): task for task in running}
-        for name in ("intake", "desk", "state", "loop-lag"):
+        for name in ("intake", "desk", "state", "loop-lag", "refiner"):
             by_name[name].cancel()
         await self._writer.drain()
         try:

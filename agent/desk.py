@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
+from typing import Any
 
 import structlog
 
@@ -23,8 +24,8 @@ from agent.voice import Voice
 from agent.writer import Draft, Writer
 from schemas import topics
 from schemas.errors import BadInput, ErrorBody, ErrorReply, NoReplyAddress, PlacewiseError
-from schemas.replies import AnyReply, StatusReply
-from schemas.requests import AnyRequest, StatusRequest, decode_request, reply_address
+from schemas.replies import AnyReply
+from schemas.requests import AnyRequest, decode_request, reply_address
 
 RECEIVED_AT_ONCE = 64
 UNACKNOWLEDGED_REPLIES = 256
@@ -76,7 +77,7 @@ class Desk:
         metrics: AgentMetrics,
         agent_id: str,
         max_payload_bytes: int,
-        status: Callable[[], StatusReply],
+        own: Mapping[str, Callable[[Any], AnyReply]],
         clock: Callable[[], datetime],
     ) -> None:
         self._inbox = inbox
@@ -87,7 +88,7 @@ class Desk:
         self._metrics = metrics
         self._agent_id = agent_id
         self._max_payload_bytes = max_payload_bytes
-        self._status = status
+        self._own = own
         self._clock = clock
         self._sent: asyncio.Queue[tuple[Delivery, asyncio.Task[None] | None]] = asyncio.Queue(
             UNACKNOWLEDGED_REPLIES
@@ -147,8 +148,8 @@ class Desk:
         return Outgoing(address.topic, payload, correlation_data=address.correlation_data)
 
     async def _answer(self, request_id: str, kind: str, request: AnyRequest) -> AnyReply:
-        if isinstance(request, StatusRequest):
-            return self._status()
+        if kind in self._own:
+            return self._own[kind](request)
         stimulus = RequestReceived(request_id, kind, request)  # type: ignore[arg-type]
         answer: Answer | None = None
         for effect in self._heart.handle(stimulus):

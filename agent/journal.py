@@ -7,11 +7,12 @@ from collections.abc import Callable
 from datetime import datetime
 
 from agent.heart.effects import Answer
-from agent.heart.stimuli import AnswerLogged, MeasurementLogged
+from agent.heart.stimuli import AnswerLogged, LoggedStimulus, MeasurementLogged, RefinementLogged
 from agent.store.port import LogRecord, RecordKind
 from schemas.errors import Corrupt
 from schemas.events import BenchmarkEvent, ExecutionEvent
 from schemas.measurement import Benchmark, Execution
+from schemas.refinement import Refinement
 from schemas.requests import AnyRequest
 
 
@@ -61,8 +62,24 @@ def record_of_answer(
     )
 
 
-def stimulus_of(record: LogRecord) -> MeasurementLogged | AnswerLogged:
+def record_of_refinement(
+    refinement: Refinement, refinement_id: str, agent_id: str, now: datetime
+) -> LogRecord:
+    """Return the record of a refinement that was tried."""
+    return LogRecord(
+        kind="refinement",
+        source=f"agent/{agent_id}",
+        id=refinement_id,
+        event_time=now,
+        received_at=now,
+        body=refinement.model_dump_json(exclude_none=True),
+    )
+
+
+def stimulus_of(record: LogRecord) -> LoggedStimulus:
     """Return what a logged record is to the heart.
+
+    What a kept refinement made is not in its record: see `agent.rebuild`.
 
     Raises:
         Corrupt: the record's body is not what its kind says.
@@ -90,8 +107,13 @@ def _read_answer(record: LogRecord) -> AnswerLogged:
     return AnswerLogged(record.seq, record.id, body["kind"], body["reply"])
 
 
-_READERS: dict[RecordKind, Callable[[LogRecord], MeasurementLogged | AnswerLogged]] = {
+def _read_refinement(record: LogRecord) -> RefinementLogged:
+    return RefinementLogged(record.seq, Refinement.model_validate_json(record.body), None)
+
+
+_READERS: dict[RecordKind, Callable[[LogRecord], LoggedStimulus]] = {
     "benchmark": _read_benchmark,
     "execution": _read_execution,
     "answer": _read_answer,
+    "refinement": _read_refinement,
 }

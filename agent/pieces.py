@@ -11,7 +11,7 @@ import io
 import pickle
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ _SLICE = 500
 
 _LARGE_ARRAY_BYTES = 1 << 16
 _LENGTH_BYTES = 8
+
+T = TypeVar("T")
 
 
 def dump(root: object) -> Generator[None, None, bytes]:
@@ -46,8 +48,18 @@ def dump(root: object) -> Generator[None, None, bytes]:
     return b"".join([len(contents).to_bytes(_LENGTH_BYTES, "big"), contents, *written])
 
 
+def dumps(root: object) -> bytes:
+    """Do what `dump` does, in one go."""
+    return _whole(dump(root))
+
+
 def load(data: bytes) -> Any:
     """Return the object that was dumped. Only for data of our own making: this is `pickle`."""
+    return _whole(loading(data))
+
+
+def loading(data: bytes) -> Generator[None, None, Any]:
+    """Do what `load` does; yield often, and return the object in the end."""
     file = io.BytesIO(data)
     contents = file.read(int.from_bytes(file.read(_LENGTH_BYTES), "big"))
     objects: list[Any] = []
@@ -56,11 +68,22 @@ def load(data: bytes) -> Any:
         head, *slices = [file.read(length) for length in lengths]
         objects.append(_EMPTY[kind](_loads(head, objects)))
         waiting.append((kind, slices))
+        yield
     # What was found later is part of what was found before: the inner ones are filled first.
     for (kind, slices), one in zip(reversed(waiting), reversed(objects), strict=True):
         for piece in slices:
             _FILL[kind](one, _loads(piece, objects))
+            yield
     return objects[0]
+
+
+def _whole(work: Generator[None, None, T]) -> T:
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            result: T = done.value
+            return result
 
 
 class _Part:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import platform
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 
 from agent import pieces
 from agent.heart.heart import Heart, HeartConfig
+from agent.heart.stimuli import LoggedStimulus, RefinementLogged
 from agent.journal import stimulus_of
+from agent.rebuild import in_slices, rebuild
 from agent.store.port import Snapshot, Store
 
 LAYOUT = "pieces-1"
 """How a snapshot is laid out; changes with `agent.pieces`."""
-
-SLICE_SECONDS = 0.004
-"""How long a snapshot may be worked on before the loop gets its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +68,18 @@ async def restore(
     replayed = 0
     async for records in store.replay(after_seq=heart.applied_seq):
         for record in records:
-            heart.handle(stimulus_of(record))
+            heart.handle(await completed(stimulus_of(record), store, config))
         replayed += len(records)
         on_progress(heart.applied_seq, last)
     return Restored(heart, replayed, set_aside)
+
+
+async def completed(stimulus: LoggedStimulus, store: Store, config: HeartConfig) -> LoggedStimulus:
+    """Return a replayed stimulus with what is not in the log but made from it."""
+    if isinstance(stimulus, RefinementLogged) and stimulus.refinement.kept:
+        made = await rebuild(store, config.bank, stimulus.refinement.version, stimulus.seq)
+        return replace(stimulus, made=made)
+    return stimulus
 
 
 async def snapshot_of(heart: Heart) -> Snapshot:
@@ -82,13 +88,4 @@ async def snapshot_of(heart: Heart) -> Snapshot:
     The loop gets its turn every few milliseconds; nothing may be learnt before the end.
     """
     ours = await asyncio.to_thread(stamp)
-    at_work = pieces.dump(heart)
-    slice_ends = time.perf_counter() + SLICE_SECONDS
-    while True:
-        try:
-            next(at_work)
-        except StopIteration as done:
-            return Snapshot(heart.applied_seq, ours, done.value)
-        if time.perf_counter() >= slice_ends:
-            await asyncio.sleep(0)
-            slice_ends = time.perf_counter() + SLICE_SECONDS
+    return Snapshot(heart.applied_seq, ours, await in_slices(pieces.dump(heart)))

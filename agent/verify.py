@@ -11,6 +11,7 @@ from agent.heart.effects import Answer
 from agent.heart.heart import Heart, HeartConfig
 from agent.heart.stimuli import RequestReceived
 from agent.journal import stimulus_of
+from agent.restore import completed
 from agent.store.port import LogRecord, Store
 from schemas.requests import REQUESTS
 from schemas.topics import RequestKind
@@ -63,7 +64,7 @@ async def verify(
     count = 0
     async for records in store.replay():
         for record in records:
-            heart.handle(stimulus_of(record))
+            heart.handle(await completed(stimulus_of(record), store, config))
             differing += _ask_again(heart, asked.get(record.seq, []))
         count += len(records)
         on_progress(heart.applied_seq, last)

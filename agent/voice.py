@@ -18,12 +18,14 @@ from schemas.events import envelope
 from schemas.published import (
     ALERT_TYPE,
     DECISION_TYPE,
+    REFINEMENT_TYPE,
     VALIDATION_TYPE,
     AgentState,
     Alert,
     Decision,
     Validation,
 )
+from schemas.refinement import Refinement
 
 QUEUED_MESSAGES = 1_000
 SAID_AT_ONCE = 16
@@ -32,6 +34,7 @@ _CHANNELS: dict[type, tuple[topics.AgentChannel, str]] = {
     Decision: ("decisions", DECISION_TYPE),
     Validation: ("validations", VALIDATION_TYPE),
     Alert: ("alerts", ALERT_TYPE),
+    Refinement: ("refinements", REFINEMENT_TYPE),
 }
 
 

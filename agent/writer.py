@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from agent.heart.effects import Effect
 from agent.heart.heart import Heart
-from agent.heart.stimuli import AnswerLogged, MeasurementLogged
+from agent.heart.stimuli import LoggedStimulus, RefinementLogged
 from agent.metrics import AgentMetrics, QueueName
 from agent.store.port import LogRecord, Store
 
@@ -32,8 +32,6 @@ An event that arrives behind them ends the wait, and is committed after them.
 
 SLICE_SECONDS = 0.004
 """How long the heart may learn before the loop gets its turn: requests wait no longer."""
-
-LoggedStimulus = MeasurementLogged | AnswerLogged
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +58,7 @@ class Writer:
         store: where the log is kept; this writer is the only one that appends to it.
         heart: learns from what was committed.
         on_learned: told of what follows from a batch, between that batch and the next.
+        complete: given a refinement, returns it with the learned state that it stands for.
         metrics: told of each commit and of what learning takes.
     """
 
@@ -68,11 +67,13 @@ class Writer:
         store: Store,
         heart: Heart,
         on_learned: Callable[[list[Effect]], Awaitable[None]],
+        complete: Callable[[RefinementLogged], Awaitable[RefinementLogged]],
         metrics: AgentMetrics,
     ) -> None:
         self._store = store
         self._heart = heart
         self._on_learned = on_learned
+        self._complete = complete
         self._metrics = metrics
         self._submitted: asyncio.Queue[_Batch] = asyncio.Queue(QUEUED_BATCHES)
         self._somebody_waits = asyncio.Event()
@@ -141,6 +142,8 @@ class Writer:
         effects: list[Effect] = []
         slice_ends = time.perf_counter() + SLICE_SECONDS
         for stimulus in stimuli:
+            if isinstance(stimulus, RefinementLogged):
+                stimulus = await self._complete(stimulus)  # noqa: PLW2901
             started = time.perf_counter()
             effects += self._heart.handle(stimulus)
             self._metrics.learned(time.perf_counter() - started)

@@ -45,6 +45,10 @@ _AGENT_CHANNELS: dict[str, tuple[topics.AgentChannel, str]] = {
     "decision_event": ("decisions", "Answers that somebody may act on."),
     "validation_event": ("validations", "Predictions held against measurements."),
     "alert_event": ("alerts", "What a person should know."),
+    "refinement_event": (
+        "refinements",
+        "Attempts to make learned state better, with what they came to.",
+    ),
     "dead_letter": ("dead_letters", "Messages that were refused, with the reason."),
 }
 

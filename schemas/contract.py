@@ -26,6 +26,7 @@ from schemas import errors
 from schemas.events import BenchmarkEvent, CloudEvent, ExecutionEvent
 from schemas.examples import EXAMPLES, WHEN
 from schemas.published import AgentState, Alert, DeadLetter, Decision, Validation
+from schemas.refinement import Refinement
 from schemas.replies import AnyReply
 from schemas.requests import REQUESTS
 
@@ -57,6 +58,12 @@ class AlertEvent(CloudEvent[Alert]):
     """Something that a person should know."""
 
     type: Literal["placewise.alert.v1"]
+
+
+class RefinementEvent(CloudEvent[Refinement]):
+    """Learned state was made anew, and kept or not."""
+
+    type: Literal["placewise.refinement.v1"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +120,7 @@ def messages() -> list[WireMessage]:
         WireMessage("decision_event", DecisionEvent, "agent"),
         WireMessage("validation_event", ValidationEvent, "agent"),
         WireMessage("alert_event", AlertEvent, "agent"),
+        WireMessage("refinement_event", RefinementEvent, "agent"),
         WireMessage("dead_letter", DeadLetter, "agent"),
     ]
 

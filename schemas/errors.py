@@ -11,6 +11,7 @@
     │   ├── BusUnavailable
     │   └── StoreUnavailable
     ├── AgentRefused           an agent that was asked answered with an error
+    ├── RebuildFailed          the process that learns the log anew has ended before its work
     └── Corrupt                something stored does not read as what it should be
 
 An error keeps its data; its message is built from them. `code` is what goes over the wire.
@@ -157,6 +158,16 @@ class AgentRefused(PlacewiseError):
     def __init__(self, remote: ErrorBody) -> None:
         super().__init__(remote.message, remote.details)
         self.remote_code = remote.code
+
+
+class RebuildFailed(PlacewiseError):
+    """The process that learns the log anew has ended before its work, with `exit_code`."""
+
+    code = "rebuild_failed"
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(f"the process that learns anew ended with {exit_code}")
+        self.exit_code = exit_code
 
 
 class Corrupt(PlacewiseError):

@@ -20,6 +20,7 @@ from schemas.measurement import (
     Setup,
 )
 from schemas.published import AgentState, Alert, DeadLetter, Decision, Validation
+from schemas.refinement import LogRule, Refinement, Scope, Version
 from schemas.replies import (
     Basis,
     ComparedCell,
@@ -29,6 +30,7 @@ from schemas.replies import (
     Estimates,
     ExcludedHardware,
     MetricStatus,
+    ModelsReply,
     PlacedModel,
     PlaceReply,
     Prediction,
@@ -37,10 +39,12 @@ from schemas.replies import (
     RecommendReply,
     ScorePart,
     Slot,
+    Standing,
     StatusReply,
     StrategyOutcome,
     StrategyReply,
     Unplaced,
+    UpdateReply,
 )
 from schemas.requests import (
     Candidate,
@@ -48,11 +52,13 @@ from schemas.requests import (
     Device,
     HardwareLimits,
     HardwareOption,
+    ModelsRequest,
     PlaceRequest,
     PredictRequest,
     RecommendRequest,
     StatusRequest,
     StrategyRequest,
+    UpdateRequest,
     Weights,
     WorkItem,
 )
@@ -111,6 +117,22 @@ _STRATEGY = StrategyOutcome(
     model_latency_ms={"resnet50": _LATENCY},
     throughput_per_s=_ESTIMATE,
     feasible=True,
+)
+
+_REFINEMENT = Refinement(
+    version=Version(
+        number=3,
+        rules=[
+            LogRule(scope=Scope(metric="throughput_per_s", hardware="a100-80gb"), before_seq=5_800)
+        ],
+    ),
+    method="window",
+    scope=Scope(metric="throughput_per_s", hardware="a100-80gb"),
+    reason="the median error of throughput_per_s on a100-80gb is 19.0%, usually 3.1%",
+    rows=40,
+    median_ape_before=0.19,
+    median_ape_after=0.034,
+    kept=True,
 )
 
 EXAMPLES: dict[str, Message] = {
@@ -248,6 +270,26 @@ EXAMPLES: dict[str, Message] = {
         open_predictions=5,
         metrics={"latency_ms": MetricStatus(validated=2100, median_ape=0.08, coverage_90=0.9)},
     ),
+    "models_request": ModelsRequest(),
+    "models_reply": ModelsReply(
+        version=3,
+        observations_learned=6210,
+        refinements=[_REFINEMENT],
+        standings=[
+            Standing(
+                metric="throughput_per_s",
+                hardware="a100-80gb",
+                events=412,
+                usual_ape=0.031,
+                recent_ape=0.034,
+                bias=0.004,
+                trend="steady",
+            )
+        ],
+    ),
+    "update_request": UpdateRequest(method="rollback", version=2),
+    "update_reply": UpdateReply(accepted="rollback"),
+    "refinement_event": _REFINEMENT,
     "error_reply": ErrorReply(
         error=ErrorBody(
             code="invalid",

@@ -14,6 +14,7 @@ from schemas.topics import RequestKind
 DECISION_TYPE = "placewise.decision.v1"
 VALIDATION_TYPE = "placewise.validation.v1"
 ALERT_TYPE = "placewise.alert.v1"
+REFINEMENT_TYPE = "placewise.refinement.v1"
 
 
 class AgentState(Message):

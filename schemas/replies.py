@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, Field
 
 from schemas.base import Message
 from schemas.measurement import MetricName, StrategyName
+from schemas.refinement import Refinement
 from schemas.requests import Goal
 
 
@@ -240,4 +241,44 @@ class StatusReply(Message):
     metrics: dict[MetricName, MetricStatus] = Field(description="Those validated at least once")
 
 
-AnyReply = PredictReply | CompareReply | RecommendReply | PlaceReply | StrategyReply | StatusReply
+class Standing(Message):
+    """How well one metric of one hardware is being predicted, each time just before it is learnt.
+
+    Errors are medians, as fractions of the measurement.
+    """
+
+    metric: MetricName
+    hardware: str
+    events: int
+    usual_ape: float = Field(description="Over a long time")
+    recent_ape: float = Field(description="Of the newest measurements")
+    bias: float = Field(description="Median of measured over predicted, less one; recent")
+    trend: Literal["steady", "rising", "falling"]
+
+
+class ModelsReply(Message):
+    """The versions of learned state, and how the current one does."""
+
+    version: int
+    observations_learned: int
+    refining: str | None = Field(None, description="What is being tried just now")
+    refinements: list[Refinement] = Field([], description="The newest last")
+    standings: list[Standing] = Field([], description="The worst first")
+
+
+class UpdateReply(Message):
+    """An update was taken up; what it came to is published as a refinement."""
+
+    accepted: str
+
+
+AnyReply = (
+    PredictReply
+    | CompareReply
+    | RecommendReply
+    | PlaceReply
+    | StrategyReply
+    | StatusReply
+    | ModelsReply
+    | UpdateReply
+)

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from schemas.base import Count, Message, Name, Quantity, Share, Weight
 from schemas.errors import BadInput, ErrorDetail, MalformedPayload, UnknownRequest, shown
 from schemas.measurement import HardwareRef, HardwareSpec, MetricName, ModelRef, Setup
+from schemas.refinement import Scope, UpdateMethod
 from schemas.topics import REQUEST_KINDS, RequestKind
 
 Goal = Literal["throughput", "latency", "memory", "energy"]
@@ -174,6 +175,31 @@ class StatusRequest(Request):
     """How is the agent?"""
 
 
+class ModelsRequest(Request):
+    """Which version of learned state answers, which came before it, and how do they do?"""
+
+
+class UpdateRequest(Request):
+    """Make learned state anew by a method; keep it if that makes predictions better.
+
+    A rollback is asked for because somebody knows better: it is kept without being judged.
+    """
+
+    method: UpdateMethod
+    scope: Scope = Field(Scope(), description="For window and weighted; a rebuild concerns all")
+    newest: Count = Field(200, description="Measurements of the scope that count in full")
+    keep_one_in: Count = Field(4, description="Weighted: of the older ones, learn one in so many")
+    version: int | None = Field(None, ge=0, description="For rollback: the version to return to")
+
+    @model_validator(mode="after")
+    def _says_what_its_method_needs(self) -> Self:
+        if (self.method == "rollback") != (self.version is not None):
+            raise ValueError("a rollback needs a version, other methods none")
+        if self.method in ("rebuild", "rollback") and self.scope != Scope():
+            raise ValueError(f"a {self.method} concerns all learned state: leave out the scope")
+        return self
+
+
 AnyRequest = (
     PredictRequest
     | CompareRequest
@@ -181,6 +207,8 @@ AnyRequest = (
     | PlaceRequest
     | StrategyRequest
     | StatusRequest
+    | ModelsRequest
+    | UpdateRequest
 )
 
 REQUESTS: dict[RequestKind, type[AnyRequest]] = {
@@ -190,6 +218,8 @@ REQUESTS: dict[RequestKind, type[AnyRequest]] = {
     "place": PlaceRequest,
     "strategy": StrategyRequest,
     "status": StatusRequest,
+    "models": ModelsRequest,
+    "update": UpdateRequest,
 }
 
 

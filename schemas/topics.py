@@ -10,13 +10,22 @@ EVENTS_BENCHMARK = f"{PREFIX}/events/benchmark"
 EVENTS_EXECUTION = f"{PREFIX}/events/execution"
 REQUESTS = f"{PREFIX}/requests"
 
-RequestKind = Literal["predict", "compare", "recommend", "place", "strategy", "status"]
+RequestKind = Literal[
+    "predict",
+    "compare",
+    "recommend",
+    "place",
+    "strategy",
+    "status",
+    "models",
+    "update",
+]
 REQUEST_KINDS: tuple[RequestKind, ...] = get_args(RequestKind)
 
 EVENT_FILTERS = (f"{EVENTS_BENCHMARK}/#", f"{EVENTS_EXECUTION}/#")
 REQUEST_FILTER = f"{REQUESTS}/#"
 
-AgentChannel = Literal["state", "decisions", "validations", "alerts", "dead_letters"]
+AgentChannel = Literal["state", "decisions", "validations", "alerts", "refinements", "dead_letters"]
 AGENT_CHANNELS: tuple[AgentChannel, ...] = get_args(AgentChannel)
 
 

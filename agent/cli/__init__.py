@@ -42,6 +42,8 @@ app.command("compare-hardware")(questions.compare_hardware)
 app.command("recommend-hardware")(questions.recommend_hardware)
 app.command("place")(questions.place)
 app.command("strategy")(questions.strategy)
+app.command("models")(questions.models)
+app.command("update")(questions.update)
 app.command("status")(questions.status)
 app.command("evaluate")(evaluate.evaluate)
 

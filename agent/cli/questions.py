@@ -15,6 +15,8 @@ from agent.cli import options as opt
 from agent.cli import show
 from agent.cli.asking import ask
 from agent.settings import load_settings
+from schemas.measurement import MetricName
+from schemas.refinement import UpdateMethod
 from schemas.topics import RequestKind
 
 T = TypeVar("T")
@@ -229,6 +231,48 @@ def status(
 ) -> None:
     """Ask a running agent how it is."""
     _answer("status", {}, show.status, broker, store, config, as_json=as_json)
+
+
+def models(
+    broker: opt.Broker = None,
+    store: opt.StoreFile = None,
+    config: opt.Config = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Show the versions of what was learnt, what each was worth, and how the current one does."""
+    _answer("models", {}, show.models, broker, store, config, as_json=as_json)
+
+
+def update(
+    method: Annotated[UpdateMethod, typer.Argument(help="How to make learned state anew.")],
+    metric: Annotated[MetricName | None, typer.Option(help="For window and weighted.")] = None,
+    hardware: Annotated[
+        str | None, typer.Option("--hardware", "-H", help="For window and weighted.")
+    ] = None,
+    newest: Annotated[
+        int | None, typer.Option(min=1, help="Measurements of the scope that count in full.")
+    ] = None,
+    keep_one_in: Annotated[
+        int | None, typer.Option(min=1, help="Weighted: of the older, learn one in so many.")
+    ] = None,
+    version: Annotated[
+        int | None, typer.Option(min=0, help="Rollback: the version to return to.")
+    ] = None,
+    broker: opt.Broker = None,
+    config: opt.Config = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Ask a running agent to learn anew in another way; it keeps what makes predictions better.
+
+    window: of a metric or hardware, only the newest measurements. weighted: older ones count
+    less. rebuild: everything again, in random order. rollback: as an earlier version did.
+    """
+    body = {
+        "method": method,
+        "scope": opt.setup_of(metric=metric, hardware=hardware),
+        **opt.setup_of(newest=newest, keep_one_in=keep_one_in, version=version),
+    }
+    _answer("update", body, show.accepted, broker, None, config, as_json=as_json)
 
 
 def _answer(

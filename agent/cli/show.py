@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 Body = Mapping[str, Any]
@@ -136,6 +137,50 @@ def status(console: Console, reply: Body) -> None:
                 f"{row['coverage_90']:.1%}",
             )
         console.print(table)
+
+
+def models(console: Console, reply: Body) -> None:
+    """Show a models reply."""
+    console.print(
+        f"version {reply['version']}, {reply['observations_learned']} measurements learnt"
+        + (f"; trying: {escape(reply['refining'])}" if reply.get("refining") else "")
+    )
+    if reply["refinements"]:
+        table = Table("version", "method", "of", "measured on", "error before", "after", "", "why")
+        for one in reply["refinements"]:
+            table.add_row(
+                str(one["version"]["number"]),
+                one["method"],
+                escape(" on ".join(value for value in one["scope"].values() if value)) or "all",
+                str(one["rows"]),
+                _share(one.get("median_ape_before")),
+                _share(one.get("median_ape_after")),
+                "kept" if one["kept"] else "not kept",
+                escape(one["reason"]),
+            )
+        console.print(table)
+    if reply["standings"]:
+        table = Table("metric", "hardware", "events", "recent error", "usually", "bias", "trend")
+        for one in reply["standings"]:
+            table.add_row(
+                one["metric"],
+                escape(one["hardware"]),
+                str(one["events"]),
+                _share(one["recent_ape"]),
+                _share(one["usual_ape"]),
+                f"{one['bias']:+.1%}",
+                one["trend"],
+            )
+        console.print(table)
+
+
+def accepted(console: Console, reply: Body) -> None:
+    """Show that an update was taken up."""
+    console.print(f"taken up: {escape(reply['accepted'])}; `placewise models` shows what it gives")
+
+
+def _share(value: float | None) -> str:
+    return "?" if value is None else f"{value:.1%}"
 
 
 def _metric_table(

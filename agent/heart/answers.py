@@ -26,11 +26,13 @@ from schemas.requests import (
     AnyRequest,
     CompareRequest,
     HardwareOption,
+    ModelsRequest,
     PlaceRequest,
     PredictRequest,
     RecommendRequest,
     StatusRequest,
     StrategyRequest,
+    UpdateRequest,
 )
 from strategies.base import registered
 from strategies.place import PlacementCell
@@ -47,7 +49,7 @@ def answer(predictor: Predictor, request: AnyRequest, request_id: str) -> AnyRep
 
     Raises:
         BadInput: nothing in the request is known, and nothing is named that could be.
-        Unavailable: for `status`, which is not the heart's to answer.
+        Unavailable: for what is not the heart's to answer (status, models, update).
     """
     match request:
         case PredictRequest():
@@ -60,7 +62,7 @@ def answer(predictor: Predictor, request: AnyRequest, request_id: str) -> AnyRep
             return place(predictor, request, request_id)
         case StrategyRequest():
             return strategy(predictor, request, request_id)
-        case StatusRequest():
+        case StatusRequest() | ModelsRequest() | UpdateRequest():
             raise Unavailable("the heart alone does not know how the agent is")
 
 

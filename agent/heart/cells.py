@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.learning.bank import Observation
 from agent.learning.cell import Cell
-from schemas.measurement import HardwareSpec, ModelRun, ModelSpec, Setup
+from schemas.measurement import Benchmark, Execution, HardwareSpec, ModelRun, ModelSpec, Setup
 
 
 def cell_of(model: ModelSpec, hardware: HardwareSpec, setup: Setup) -> Cell:
@@ -30,6 +30,15 @@ def cell_of(model: ModelSpec, hardware: HardwareSpec, setup: Setup) -> Cell:
         sequence_out=setup.sequence_out,
         concurrency=setup.concurrency,
     )
+
+
+def observations_of(data: Benchmark | Execution) -> list[Observation]:
+    """Return what a measurement teaches.
+
+    A run beside others measures the company as much as the model: it is no benchmark.
+    """
+    runs = data.alone() if isinstance(data, Execution) else [data]
+    return [observation_of(run) for run in runs]
 
 
 def observation_of(run: ModelRun) -> Observation:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent.heart.standing import Proposal
 from schemas.published import Alert, Decision, Validation
+from schemas.refinement import Refinement
 from schemas.replies import AnyReply
 from schemas.topics import RequestKind
 
@@ -29,7 +31,15 @@ class Publish:
     """Say `what` on the agent's own channel for its kind."""
 
     cause: str
-    what: Decision | Validation | Alert
+    what: Decision | Validation | Alert | Refinement
 
 
-Effect = Answer | Publish
+@dataclass(frozen=True, slots=True)
+class Refine:
+    """Try an update, in the background; log what came of it."""
+
+    cause: str
+    proposal: Proposal
+
+
+Effect = Answer | Publish | Refine

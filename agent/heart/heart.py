@@ -5,18 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from agent.heart import answers
-from agent.heart.cells import observation_of
-from agent.heart.effects import Answer, Effect, Publish
+from agent.heart.cells import observations_of
+from agent.heart.effects import Answer, Effect, Publish, Refine
 from agent.heart.ledger import DEFAULT_CAPACITY, Ledger
 from agent.heart.predictor import Predictor
-from agent.heart.stimuli import AnswerLogged, MeasurementLogged, RequestReceived, Stimulus
+from agent.heart.standing import Standings
+from agent.heart.stimuli import (
+    AnswerLogged,
+    MeasurementLogged,
+    RefinementLogged,
+    RequestReceived,
+    Stimulus,
+)
+from agent.heart.versions import Lesson, Versions, teach
 from agent.learning.bank import Bank, BankConfig, Drifted
 from schemas.measurement import Execution
 from schemas.published import Alert, Decision
+from schemas.replies import ModelsReply, Standing
+from schemas.requests import ModelsRequest
 from schemas.topics import RequestKind
 
 DECISIONS: frozenset[RequestKind] = frozenset({"recommend", "place", "strategy"})
 """Requests whose answer somebody may act on; the others only inform."""
+
+SHOWN_STANDINGS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,8 @@ class Heart:
         events: how many of the records were benchmarks or executions.
         bank: what was learnt.
         ledger: what was promised and may still be measured.
+        standings: how well each metric of each hardware is predicted just now.
+        versions: which part of the log was learnt, now and earlier.
     """
 
     def __init__(self, config: HeartConfig | None = None) -> None:
@@ -48,6 +62,8 @@ class Heart:
         self.bank = Bank(config.bank)
         self._predictor = Predictor(self.bank)
         self.ledger = Ledger(config.ledger_capacity)
+        self.standings = Standings()
+        self.versions = Versions()
 
     def handle(self, stimulus: Stimulus) -> list[Effect]:
         """Take one stimulus and return what follows from it, in order."""
@@ -58,12 +74,35 @@ class Heart:
                 self.applied_seq = stimulus.seq
                 self.ledger.open(stimulus)
                 return []
+            case RefinementLogged():
+                return self._refined(stimulus)
             case RequestReceived():
                 return self._asked(stimulus)
 
     def digest(self) -> str:
         """Return a fingerprint of the learned state: equal if and only if the state is."""
         return f"{self.applied_seq}:{len(self.ledger)}:{self.bank.digest()}"
+
+    def models(self) -> ModelsReply:
+        """Return which version of the learned state is current, and how its predictions do."""
+        worst = sorted(self.standings.summaries(), key=lambda one: one.recent, reverse=True)
+        return ModelsReply(
+            version=self.versions.current.number,
+            observations_learned=self.bank.observed_count,
+            refinements=self.versions.refinements,
+            standings=[
+                Standing(
+                    metric=one.metric,
+                    hardware=one.hardware,
+                    events=one.events,
+                    usual_ape=one.usual_ape,
+                    recent_ape=one.recent_ape,
+                    bias=one.relative_bias,
+                    trend=one.trend,
+                )
+                for one in worst[:SHOWN_STANDINGS]
+            ],
+        )
 
     def _measured(self, stimulus: MeasurementLogged) -> list[Effect]:
         self.applied_seq = stimulus.seq
@@ -75,13 +114,29 @@ class Heart:
             for run in runs
             for validation in self.ledger.validate(run, stimulus.id, stimulus.source)
         ]
-        # A run beside others measures the company as much as the model: it is no benchmark.
-        for run in data.alone() if isinstance(data, Execution) else [data]:
-            self.bank.learn(observation_of(run))
+        for observation in observations_of(data):
+            lesson = Lesson(stimulus.seq, observation)
+            proposals = teach(self.bank, self.standings, lesson)
+            effects += [Refine(stimulus.id, proposal) for proposal in proposals]
         effects += [Publish(stimulus.id, _alert(drift)) for drift in self.bank.take_drifts()]
         return effects
 
+    def _refined(self, stimulus: RefinementLogged) -> list[Effect]:
+        """Take over the learned state of a version that proved better."""
+        self.applied_seq = stimulus.seq
+        refinement = stimulus.refinement
+        self.versions.note(refinement)
+        if refinement.kept:
+            assert stimulus.made is not None, "what is kept was made"
+            self.bank, self.standings = stimulus.made.bank, stimulus.made.standings
+            self.standings.kept(refinement.scope)
+            self._predictor = Predictor(self.bank)
+        return [Publish(f"refinement/{refinement.version.number}", refinement)]
+
     def _asked(self, stimulus: RequestReceived) -> list[Effect]:
+        if isinstance(stimulus.request, ModelsRequest):
+            seq = self.applied_seq
+            return [Answer(stimulus.id, stimulus.kind, self.models(), logged=False, as_of_seq=seq)]
         reply = answers.answer(self._predictor, stimulus.request, stimulus.id)
         effects: list[Effect] = [
             Answer(

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from agent.heart.versions import Rebuilding
 from schemas.measurement import Benchmark, Execution
+from schemas.refinement import Refinement
 from schemas.requests import AnyRequest
 from schemas.topics import RequestKind
 
@@ -37,6 +39,19 @@ class AnswerLogged:
 
 
 @dataclass(frozen=True, slots=True)
+class RefinementLogged:
+    """A refinement was committed to the log as `seq`.
+
+    `made` is the learned state of its version, as of the record before; it is not in the log,
+    but made from it, by whoever hands this over. None for a refinement that is not kept.
+    """
+
+    seq: int
+    refinement: Refinement
+    made: Rebuilding | None
+
+
+@dataclass(frozen=True, slots=True)
 class RequestReceived:
     """Somebody asks. `id` is unique; the ids of what is answered are made from it."""
 
@@ -45,4 +60,5 @@ class RequestReceived:
     request: AnyRequest
 
 
-Stimulus = MeasurementLogged | AnswerLogged | RequestReceived
+LoggedStimulus = MeasurementLogged | AnswerLogged | RefinementLogged
+Stimulus = LoggedStimulus | RequestReceived

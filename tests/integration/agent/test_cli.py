@@ -216,3 +216,12 @@ def test_over_the_bus(run: Any, measurements: Path, tmp_path: Path) -> None:
         bad = run("predict", "small", "-H", "fast", "-b", 99_999_999, *address)
         assert bad.code == 2
         assert "batch_size" in bad.err
+
+
+def test_models_and_update(run: Any, store: Path) -> None:
+    shown = run("models", "--store", store)
+    assert shown.code == 0
+    assert "version 0" in shown.out
+    assert run("models", "--store", store, "--json").json["observations_learned"] == 12
+    assert run("update", "rollback").code == 2, "a rollback needs a version"
+    assert run("update", "guess").code == 2

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from agent.heart.effects import Effect
 from agent.heart.heart import Heart
-from agent.heart.stimuli import MeasurementLogged
+from agent.heart.stimuli import MeasurementLogged, RefinementLogged
 from agent.journal import record_of_event
 from agent.metrics import AgentMetrics
 from agent.store.memory import MemoryStore
@@ -30,7 +30,10 @@ class Rig:
         self.store = MemoryStore()
         self.heart = Heart()
         self.happened: list[str] = []
-        self.writer = Writer(self.store, self.heart, self._effects, AgentMetrics())
+        self.writer = Writer(self.store, self.heart, self._effects, self._complete, AgentMetrics())
+
+    async def _complete(self, stimulus: RefinementLogged) -> RefinementLogged:
+        raise AssertionError("nothing is refined here")
 
     async def _effects(self, effects: list[Effect]) -> None:
         self.happened += [f"effect of {effect.cause}" for effect in effects]

@@ -1,0 +1,167 @@
+"""Making the learned state of a version from the log: here, or in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import sys
+import time
+from collections.abc import AsyncIterator, Generator, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import BinaryIO, TypeVar
+
+from agent import pieces
+from agent.heart.cells import observations_of
+from agent.heart.stimuli import MeasurementLogged
+from agent.heart.versions import Lesson, Rebuilding
+from agent.journal import stimulus_of
+from agent.learning.bank import BankConfig
+from agent.store.port import LogRecord, Store
+from schemas.errors import RebuildFailed
+from schemas.refinement import Version
+
+SLICE_SECONDS = 0.004
+"""How long the loop may be kept from others."""
+
+_NICE = 10
+"""How much less of the processor a rebuild gets than what serves requests."""
+
+_LENGTH_BYTES = 8
+T = TypeVar("T")
+
+
+def lessons_of(records: Iterable[LogRecord]) -> list[Lesson]:
+    """Return what log records teach, in their order."""
+    lessons = []
+    for record in records:
+        stimulus = stimulus_of(record)
+        if isinstance(stimulus, MeasurementLogged):
+            lessons += [Lesson(stimulus.seq, one) for one in observations_of(stimulus.data)]
+    return lessons
+
+
+async def rebuild(
+    store: Store, config: BankConfig, version: Version, before_seq: int
+) -> Rebuilding:
+    """Make the state of a version as of the record before `before_seq`, on this thread."""
+    work = Rebuilding(config, version)
+    await catch_up(work, store, 0, before_seq)
+    work.finish()
+    return work
+
+
+async def catch_up(work: Rebuilding, store: Store, after_seq: int, before_seq: int) -> None:
+    """Let a rebuilding take the log between two records, giving the loop its turn."""
+    slice_ends = time.perf_counter() + SLICE_SECONDS
+    async for records in store.replay(after_seq=after_seq):
+        for lesson in lessons_of(one for one in records if one.seq < before_seq):
+            work.take(lesson)
+            if time.perf_counter() >= slice_ends:
+                await asyncio.sleep(0)
+                slice_ends = time.perf_counter() + SLICE_SECONDS
+        if records[-1].seq >= before_seq:
+            return
+
+
+class Apprentice:
+    """A rebuilding in a process of its own, so that requests hardly notice it.
+
+    Frames go to and fro through its pipes: a length, then what was pickled. Use it inside
+    `async with apprentice(...)`, which ends the process whatever happens.
+
+    Raises:
+        RebuildFailed: from every method, once the process has ended before its work.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process = process
+        self._to, self._from = process.stdin, process.stdout
+
+    async def catch_up(self, store: Store, after_seq: int) -> int:
+        """Let it take the log after a record; return the last record that it took."""
+        last = after_seq
+        async for records in store.replay(after_seq=after_seq):
+            await self.ask("take", records)
+            last = records[-1].seq
+        return last
+
+    async def result(self) -> Rebuilding:
+        """Return what was made."""
+        work: Rebuilding = await in_slices(pieces.loading(await self.ask("finish", None)))
+        return work
+
+    async def ask(self, what: str, about: object) -> bytes:
+        """Send a command; return the answer, which tells that it is done."""
+        data = pickle.dumps((what, about), protocol=5)
+        try:
+            self._to.write(len(data).to_bytes(_LENGTH_BYTES, "big"))
+            self._to.write(data)
+            await self._to.drain()
+            length = int.from_bytes(await self._from.readexactly(_LENGTH_BYTES), "big")
+            return await self._from.readexactly(length)
+        except (ConnectionError, asyncio.IncompleteReadError) as error:
+            code = await self._process.wait()
+            raise RebuildFailed(code) from error
+
+
+@asynccontextmanager
+async def apprentice(config: BankConfig, version: Version) -> AsyncIterator[Apprentice]:
+    """Start a rebuilding in a process of its own; end it in any case."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "agent.rebuild",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        one = Apprentice(process)
+        await one.ask("begin", (config, version))
+        yield one
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def serve(commands: BinaryIO, answers: BinaryIO) -> None:
+    """Do as commanded until there are no more commands. What the apprentice's process runs."""
+    work: Rebuilding | None = None
+    while length := commands.read(_LENGTH_BYTES):
+        data = commands.read(int.from_bytes(length, "big"))
+        what, about = pickle.loads(data)  # noqa: S301 - from the process that started this one
+        answer = b""
+        if what == "begin":
+            work = Rebuilding(*about)
+        assert work is not None, "the first command begins"
+        if what == "take":
+            for lesson in lessons_of(about):
+                work.take(lesson)
+        elif what == "finish":
+            work.finish()
+            answer = pieces.dumps(work)
+        answers.write(len(answer).to_bytes(_LENGTH_BYTES, "big"))
+        answers.write(answer)
+        answers.flush()
+
+
+async def in_slices(work: Generator[None, None, T]) -> T:
+    """Do work that yields often, giving the loop its turn every few milliseconds."""
+    slice_ends = time.perf_counter() + SLICE_SECONDS
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        if time.perf_counter() >= slice_ends:
+            await asyncio.sleep(0)
+            slice_ends = time.perf_counter() + SLICE_SECONDS
+
+
+if __name__ == "__main__":
+    os.nice(_NICE)
+    serve(sys.stdin.buffer, sys.stdout.buffer)
