@@ -13,7 +13,7 @@ COVERAGE_FLOOR ?= 85
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo run test check format contract bench bench-accuracy clean
+.PHONY: help setup demo run test check format contract assets bench bench-accuracy clean
 
 help: ## Say what can be made (this list)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -36,6 +36,7 @@ check: $(TOOLS) ## Style, types, imports, contract: everything that needs no tes
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m schemas.contract --check
+	tools/check-page.sh
 
 format: $(TOOLS) ## Put the source into the house's format
 	$(BIN)/ruff format .
@@ -43,6 +44,9 @@ format: $(TOOLS) ## Put the source into the house's format
 
 contract: $(TOOLS) ## Write the AsyncAPI document and the JSON Schemas anew
 	$(BIN)/python -m schemas.contract
+
+assets: ## Put the parts of the page for browsers in place, from the npm lock file
+	tools/browser-assets.sh
 
 bench: $(PEERS) ## Measure speed: requests, learning, prediction
 	$(BIN)/python -m tests.benchmarks.speed
@@ -52,7 +56,8 @@ bench-accuracy: $(PEERS) ## Measure accuracy against the baseline in the tree
 
 clean: ## Remove the environment and everything that was made
 	rm -rf $(VENV) build dist .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache \
-	    .hypothesis .import_linter_cache tools/asyncapi/node_modules
+	    .hypothesis .import_linter_cache tools/asyncapi/node_modules \
+	    tools/browser/node_modules tools/browser/webnn-chromium web_bridge/browser/vendor
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(APP): pyproject.toml tools/make-venv.sh

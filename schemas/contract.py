@@ -7,6 +7,7 @@ Two things come out: one JSON Schema (2020-12) per message, and an AsyncAPI 3 do
 (`schemas.asyncapi`) that says on which topic each message goes. What the agent reads is
 described as strictly as it is read. What the agent writes is described openly: later agents
 of the same contract version may add fields, and a client that refuses them would break.
+The messages between browser tabs and the bridge come out as TypeScript types for the page.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from schemas.published import AgentState, Alert, DeadLetter, Decision, Validatio
 from schemas.refinement import Refinement
 from schemas.replies import AnyReply
 from schemas.requests import REQUESTS
+from schemas.typescript import declarations
 
 CONTRACT_VERSION = "1.0.0"
 GENERATED = Path(__file__).parent / "generated"
@@ -183,7 +185,10 @@ def files() -> dict[Path, str]:
     # Imported here: that module describes the messages of this one.
     from schemas.asyncapi import document  # noqa: PLC0415
 
-    texts = {Path("asyncapi.json"): _text(document())}
+    texts = {
+        Path("asyncapi.json"): _text(document()),
+        Path("browser.d.ts"): declarations(),
+    }
     for name, schema in json_schemas().items():
         texts[Path("json-schema") / f"{name}.json"] = _text(schema)
     return texts
@@ -192,7 +197,7 @@ def files() -> dict[Path, str]:
 def out_of_date(folder: Path = GENERATED) -> list[str]:
     """Return what in `folder` is missing, differs from the types, or should not be there."""
     wanted = files()
-    there = {path.relative_to(folder) for path in folder.rglob("*.json")}
+    there = {path.relative_to(folder) for path in folder.rglob("*.*")}
     differing = [
         path
         for path, text in wanted.items()
@@ -204,7 +209,7 @@ def out_of_date(folder: Path = GENERATED) -> list[str]:
 def write(folder: Path = GENERATED) -> None:
     """Write every file, and remove what no message stands for any more."""
     wanted = files()
-    for path in sorted(folder.rglob("*.json")):
+    for path in sorted(folder.rglob("*.*")):
         if path.relative_to(folder) not in wanted:
             path.unlink()
     for path, text in wanted.items():

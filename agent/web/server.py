@@ -7,6 +7,7 @@ puts something in front.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -64,16 +65,23 @@ class WebServer:
         metrics: rendered on each `/metrics`, in a thread.
         host: an address to listen on.
         port: 0 takes any free one; see `port`.
+        more: routes to serve beside (the page for browsers).
     """
 
     def __init__(
-        self, probe: Probe, metrics: Rendered, host: str = "127.0.0.1", port: int = 0
+        self,
+        probe: Probe,
+        metrics: Rendered,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        more: Sequence[web.RouteDef] = (),
     ) -> None:
         self._probe = probe
         self._metrics = metrics
         self._host = host
         self._port = port
         self._runner: web.AppRunner | None = None
+        self._more = more
         self._rendering = asyncio.Lock()
 
     @property
@@ -133,6 +141,7 @@ class WebServer:
                 web.get("/healthz", self._healthz),
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._metrics_page),
+                *self._more,
             ]
         )
         app.on_response_prepare.append(_add_headers)
@@ -156,4 +165,6 @@ class WebServer:
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(_HEADERS)
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = _HEADERS["Server"]

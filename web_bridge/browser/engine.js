@@ -1,0 +1,333 @@
+// The worker that runs ONNX models. One message at a time, and one run at a time: two sessions
+// that run at once in one tab break each other on everything but plain WASM.
+
+import { FileTrouble, file } from "./files.js";
+import { sample } from "./samples.js";
+
+/** @typedef {import("../../schemas/generated/browser.d.ts").ModelTask} ModelTask */
+/** @typedef {import("../../schemas/generated/browser.d.ts").PreparedModel} PreparedModel */
+/** @typedef {import("../../schemas/generated/browser.d.ts").Span} Span */
+/** @typedef {import("../../schemas/generated/browser.d.ts").Backend} Backend */
+
+/**
+ * @typedef {object} Loaded
+ * @property {string} key
+ * @property {any} session
+ * @property {Record<string, number>} placement
+ * @property {number} fetch_ms
+ * @property {number} load_ms
+ * @property {boolean} reused
+ */
+
+/**
+ * @typedef {object} Held
+ * @property {ModelTask} task
+ * @property {Loaded} loaded
+ * @property {Record<string, any>} feeds
+ * @property {Record<string, any> | null} last
+ * @property {Map<string, Record<string, any>>} cache
+ */
+
+const BUNDLES = /** @type {const} */ ({ wasm: "ort.wasm", webgpu: "ort.webgpu", webnn: "ort.all" });
+const PROVIDERS = { cpu: "wasm", webgpu: "webgpu", js: "webgpu", webnn: "webnn" };
+const CACHED_INPUTS = 64;
+
+/** @type {any} */
+let ort = null;
+let bundle = "";
+let threads = 1;
+/** @type {Map<string, Loaded>} */
+const sessions = new Map();
+/** @type {Held[]} */
+let held = [];
+/** @type {string[] | null} */
+let listening = null;
+
+// The runtime tells where it put each node only in its log; elsewhere the log is not wanted.
+for (const name of /** @type {const} */ (["log", "info", "debug", "warn", "error"])) {
+  const said = console[name].bind(console);
+  console[name] = (...words) => {
+    const text = words.map(String).join(" ");
+    if (listening && /placed on|Number of nodes/i.test(text)) listening.push(text);
+    else if (!/onnxruntime:/.test(text)) said(...words);
+  };
+}
+
+self.onmessage = async ({ data }) => {
+  try {
+    self.postMessage({ id: data.id, done: await answer(data) });
+  } catch (error) {
+    self.postMessage({ id: data.id, trouble: trouble(error) });
+  }
+};
+
+/** @param {any} asked */
+async function answer(asked) {
+  if (asked.kind === "prepare") return prepare(asked.models, asked.samples);
+  if (asked.kind === "run") return run(asked.order, asked.samples);
+  throw new Error(`unknown to the engine: ${asked.kind}`);
+}
+
+/** @param {unknown} error */
+function trouble(error) {
+  if (error instanceof FileTrouble) return { code: error.code, message: error.message };
+  const message = String(error instanceof Error ? error.message : error);
+  const memory = /out of memory|bad_alloc|allocat|memory access out of bounds|Aborted\(OOM\)/i;
+  const unsupported = /not supported|no available backend|not implemented|unsupported/i;
+  const code = memory.test(message) ? "out_of_memory"
+    : unsupported.test(message) ? "unsupported" : "run_failed";
+  return { code, message };
+}
+
+/**
+ * @param {ModelTask[]} models
+ * @param {number} samples
+ * @returns {Promise<PreparedModel[]>}
+ */
+async function prepare(models, samples) {
+  await begin(models);
+  const keys = models.map(keyOf);
+  for (const [key, loaded] of sessions) {
+    if (keys.includes(key)) continue;
+    sessions.delete(key);
+    await loaded.session.release();
+  }
+  held = [];
+  /** @type {PreparedModel[]} */
+  const prepared = [];
+  for (const task of models) {
+    const loaded = await load(task);
+    const one = { task, loaded, feeds: await feeds(task), last: null, cache: new Map() };
+    held.push(one);
+    const started = performance.now();
+    const outputs = await runOnce(one, false);
+    const first_run_ms = performance.now() - started;
+    const actual = placed(loaded.placement, task.backend);
+    prepared.push({
+      sha256: task.sha256,
+      requested: task.backend,
+      actual,
+      placement: loaded.placement,
+      bundle,
+      threads,
+      reused: loaded.reused,
+      fetch_ms: loaded.fetch_ms,
+      load_ms: loaded.load_ms,
+      first_run_ms,
+      outputs: samples ? await shown(outputs, samples) : [],
+      text: null,
+      kept: task.keep ? /** @type {any} */ (Object.values(outputs)[0].location) : null,
+    });
+    loaded.reused = true;
+  }
+  return prepared;
+}
+
+/**
+ * Load the runtime itself, once per worker.
+ * @param {ModelTask[]} models
+ */
+async function begin(models) {
+  if (ort) return;
+  /** @type {Backend} */
+  const most = models.some((one) => one.backend === "webnn") ? "webnn"
+    : models.some((one) => one.backend === "webgpu") ? "webgpu" : "wasm";
+  const name = BUNDLES[most];
+  const folder = new URL("vendor/onnxruntime-web/", import.meta.url).href;
+  ort = await import(`${folder}${name}.min.mjs`);
+  threads = Math.max(...models.map((one) => one.threads));
+  ort.env.wasm.numThreads = threads;
+  ort.env.wasm.wasmPaths = folder;
+  ort.env.logLevel = "verbose";
+  bundle = `onnxruntime-web-${ort.env.versions?.web ?? "unknown"}/${name}`;
+}
+
+/** @param {ModelTask} task */
+function keyOf(task) {
+  return JSON.stringify([task.sha256, task.backend, task.webnn_device, task.free_dimensions,
+    task.keep, task.outputs]);
+}
+
+/**
+ * @param {ModelTask} task
+ * @returns {Promise<Loaded>}
+ */
+async function load(task) {
+  const key = keyOf(task);
+  const known = sessions.get(key);
+  if (known) return known;
+  const asked = performance.now();
+  const { bytes } = await file(task.sha256);
+  const fetched = performance.now();
+  listening = [];
+  /** @type {Record<string, any>} */
+  const options = {
+    executionProviders: [provider(task)],
+    logSeverityLevel: 0,
+    logVerbosityLevel: 0,
+    graphOptimizationLevel: "all",
+  };
+  if (Object.keys(task.free_dimensions).length) {
+    options.freeDimensionOverrides = task.free_dimensions;
+  }
+  if (task.keep && task.backend !== "wasm") {
+    options.preferredOutputLocation = task.backend === "webgpu" ? "gpu-buffer" : "ml-tensor";
+  }
+  const session = await ort.InferenceSession.create(new Uint8Array(bytes), options);
+  const placement = counted(listening);
+  listening = null;
+  const loaded = {
+    key, session, placement, reused: false,
+    fetch_ms: fetched - asked,
+    load_ms: performance.now() - fetched,
+  };
+  sessions.set(key, loaded);
+  return loaded;
+}
+
+/** @param {ModelTask} task */
+function provider(task) {
+  if (task.backend === "webnn") return { name: "webnn", deviceType: task.webnn_device };
+  return task.backend;
+}
+
+/**
+ * Count graph nodes by execution provider, from what the runtime logged.
+ * @param {string[]} lines
+ * @returns {Record<string, number>}
+ */
+function counted(lines) {
+  /** @type {Record<string, number>} */
+  const found = {};
+  for (const line of lines) {
+    const match = /placed on \[(\w+?)(?:ExecutionProvider)?\]\.? *Number of nodes: (\d+)/i.exec(line);
+    if (match) {
+      const name = match[1].toLowerCase();
+      const known = PROVIDERS[/** @type {keyof typeof PROVIDERS} */ (name)] ?? name;
+      found[known] = (found[known] ?? 0) + Number(match[2]);
+    }
+  }
+  return found;
+}
+
+/**
+ * Say where a model really ran.
+ * @param {Record<string, number>} placement
+ * @param {Backend} requested
+ */
+function placed(placement, requested) {
+  const places = Object.keys(placement);
+  if (!places.length) return requested === "wasm" ? "wasm" : "unknown";
+  if (places.length === 1) return places[0];
+  const most = places.sort((a, b) => placement[b] - placement[a])[0];
+  const total = Object.values(placement).reduce((sum, one) => sum + one, 0);
+  // A few nodes that shape tensors stay on the processor everywhere; a tenth of them is no fallback.
+  return placement[most] >= 0.5 * total ? most : "mixed";
+}
+
+/** @param {ModelTask} task */
+async function feeds(task) {
+  /** @type {Record<string, any>} */
+  const found = {};
+  for (const input of task.inputs) {
+    if (!input.sha256) continue;
+    const { bytes } = await file(input.sha256);
+    found[input.name] = new ort.Tensor(input.dtype, typed(input.dtype, bytes), input.shape);
+  }
+  return found;
+}
+
+/**
+ * @param {string} dtype
+ * @param {ArrayBuffer} bytes
+ */
+function typed(dtype, bytes) {
+  switch (dtype) {
+    case "float32": return new Float32Array(bytes);
+    case "int64": return new BigInt64Array(bytes);
+    case "int32": return new Int32Array(bytes);
+    default: return new Uint8Array(bytes);
+  }
+}
+
+/**
+ * Run one model; its outputs replace those of its last run.
+ * @param {Held} one
+ * @param {boolean} mayReuse whether an output that is known for the input may be taken
+ * @returns {Promise<Record<string, any>>}
+ */
+async function runOnce(one, mayReuse) {
+  const { task } = one;
+  const key = task.cache ? task.inputs.map((input) => input.sha256).join() : "";
+  const known = mayReuse && task.cache ? one.cache.get(key) : undefined;
+  if (known) {
+    one.last = known;
+    return known;
+  }
+  const all = { ...one.feeds };
+  for (const input of task.inputs) {
+    if (!input.source) continue;
+    const output = held[input.source.model].last?.[input.source.output];
+    if (!output) throw new Error(`model ${input.source.model} has not run yet`);
+    all[input.name] = output;
+  }
+  const options = { logSeverityLevel: 3 };
+  const names = task.outputs.length ? task.outputs : undefined;
+  const outputs = names ? await one.loaded.session.run(all, names, options)
+    : await one.loaded.session.run(all, options);
+  if (!task.cache) drop(one.last);
+  one.last = outputs;
+  if (task.cache) {
+    one.cache.set(key, outputs);
+    if (one.cache.size > CACHED_INPUTS) {
+      const [oldest, old] = one.cache.entries().next().value ?? ["", null];
+      one.cache.delete(oldest);
+      drop(old);
+    }
+  }
+  return outputs;
+}
+
+/** @param {Record<string, any> | null} outputs give back what lies on a device */
+function drop(outputs) {
+  for (const output of Object.values(outputs ?? {})) {
+    if (output.location !== "cpu") output.dispose();
+  }
+}
+
+/**
+ * @param {number[]} order
+ * @param {number} samples
+ */
+async function run(order, samples) {
+  /** @type {Span[]} */
+  const spans = [];
+  for (const model of order) {
+    const one = held[model];
+    const hit = one.task.cache && one.cache.has(one.task.inputs.map((i) => i.sha256).join());
+    const start = performance.now();
+    await runOnce(one, true);
+    const end = performance.now();
+    spans.push({
+      model, cached: hit, tokens: null, first_token_ms: null,
+      start_ms: performance.timeOrigin + start,
+      end_ms: performance.timeOrigin + end,
+    });
+  }
+  const outputs = [];
+  if (samples) for (const one of held) outputs.push(one.last ? await shown(one.last, samples) : []);
+  return { spans, outputs };
+}
+
+/**
+ * @param {Record<string, any>} outputs
+ * @param {number} samples
+ */
+async function shown(outputs, samples) {
+  const found = [];
+  for (const [name, output] of Object.entries(outputs)) {
+    const data = output.location === "cpu" ? output.data : await output.getData(false);
+    found.push(sample(name, output.dims, data, samples));
+  }
+  return found;
+}
