@@ -8,12 +8,13 @@ TOOLS := $(VENV)/.ready-tools
 PEERS := $(VENV)/.ready-bench
 PYTHON ?= $(shell tools/find-python.sh)
 PYTEST_ARGS ?=
+MODELS ?= build/models
 # The floor stands a little under what the suite reaches, so that it catches what is untested.
 COVERAGE_FLOOR ?= 85
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo run test check format contract assets bench bench-accuracy clean
+.PHONY: help setup demo run models test check format contract assets bench bench-accuracy clean
 
 help: ## Say what can be made (this list)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -26,7 +27,10 @@ demo: $(APP) ## Run the agent on a shipped sample of real measurements, under tw
 run: $(APP) ## Run the agent with its own broker, until Ctrl-C
 	$(BIN)/placewise run
 
-test: check ## Check everything, then run every test with coverage, under ten minutes
+models: $(TOOLS) ## Get real models to run, out of packages, into build/models
+	$(BIN)/python -m agent.worker.making $(MODELS)
+
+test: check models ## Check everything, then run every test with coverage, under ten minutes
 	tools/test-setup.sh
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)
 

@@ -114,6 +114,24 @@ def _channels() -> dict[str, Any]:
             "parameters": {"agent_id": {"description": "The agent's name on the bus."}},
             "messages": _message_refs(name),
         }
+    worker_id = {"worker_id": {"description": "The worker's name on the bus."}}
+    channels["worker_state"] = {
+        "address": topics.worker("{worker_id}", "state"),
+        "description": "Retained. The worker's will says `offline` when it vanishes.",
+        "parameters": worker_id,
+        "messages": _message_refs("worker_state"),
+    }
+    channels["jobs"] = {
+        "address": topics.worker("{worker_id}", "jobs"),
+        "description": "What a worker is to run. It answers each job with one result.",
+        "parameters": worker_id,
+        "messages": _message_refs("run_job", "cancel_job"),
+    }
+    channels["job_results"] = {
+        "address": None,
+        "description": "Wherever the job asked for its result.",
+        "messages": _message_refs("job_result"),
+    }
     return channels
 
 
@@ -138,16 +156,23 @@ def _operations() -> dict[str, Any]:
                 ],
             },
         }
+    operations["give_job"] = _operation("send", "jobs", messages=("run_job", "cancel_job"))
+    operations["take_job_result"] = _operation("receive", "job_results", messages=("job_result",))
+    operations["take_worker_state"] = _operation("receive", "worker_state", retain=True)
     for name in _AGENT_CHANNELS:
         operations[f"publish_{name}"] = _operation("send", name, retain=name == "agent_state")
     return operations
 
 
-def _operation(action: str, channel: str, *, retain: bool = False) -> dict[str, Any]:
+def _operation(
+    action: str, channel: str, *, messages: tuple[str, ...] = (), retain: bool = False
+) -> dict[str, Any]:
     return {
         "action": action,
         "channel": {"$ref": f"#/channels/{channel}"},
-        "messages": [{"$ref": f"#/channels/{channel}/messages/{channel}"}],
+        "messages": [
+            {"$ref": f"#/channels/{channel}/messages/{name}"} for name in messages or (channel,)
+        ],
         "bindings": {"mqtt": {"qos": 1, "retain": retain, "bindingVersion": MQTT_BINDING_VERSION}},
     }
 
@@ -200,14 +225,32 @@ def _schemas(wire: list[WireMessage]) -> dict[str, Any]:
         schema_generator=WireJsonSchema,
     )
     schemas: dict[str, Any] = dict(definitions["$defs"])
+    renamed: dict[str, str] = {}
     for message in wire:
         ref = refs[message.kind, message.mode]["$ref"]
         schemas[message.name] = schemas.pop(ref.rpartition("/")[2])
+        renamed[ref] = f"#/components/schemas/{message.name}"
         if message.name.endswith("_reply"):
             schemas[message.name]["properties"]["correlation_id"] = CORRELATION_ID
+    # A message may be part of another one, which then refers to it by its new name.
+    schemas = _with_refs(schemas, renamed)
     error_code = schemas["ErrorBody"]["properties"]["code"]
     error_code["examples"] = [kind.code for kind in error_kinds()]
     return dict(sorted(schemas.items()))
+
+
+def _with_refs(value: Any, renamed: dict[str, str]) -> Any:
+    """Return a schema in which references say new names."""
+    if isinstance(value, list):
+        return [_with_refs(item, renamed) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: renamed.get(item, item)
+        if key == "$ref" and isinstance(item, str)
+        else _with_refs(item, renamed)
+        for key, item in value.items()
+    }
 
 
 def _error_meanings() -> dict[str, str]:

@@ -26,6 +26,7 @@ from pydantic_core import core_schema
 from schemas import errors
 from schemas.events import BenchmarkEvent, CloudEvent, ExecutionEvent
 from schemas.examples import EXAMPLES, WHEN
+from schemas.jobs import CancelJob, JobResult, RunJob, WorkerState
 from schemas.published import AgentState, Alert, DeadLetter, Decision, Validation
 from schemas.refinement import Refinement
 from schemas.replies import AnyReply
@@ -124,6 +125,10 @@ def messages() -> list[WireMessage]:
         WireMessage("alert_event", AlertEvent, "agent"),
         WireMessage("refinement_event", RefinementEvent, "agent"),
         WireMessage("dead_letter", DeadLetter, "agent"),
+        WireMessage("run_job", RunJob, "clients"),
+        WireMessage("cancel_job", CancelJob, "clients"),
+        WireMessage("job_result", JobResult, "agent"),
+        WireMessage("worker_state", WorkerState, "clients"),
     ]
 
 

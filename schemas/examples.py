@@ -10,6 +10,16 @@ from datetime import UTC, datetime
 from schemas.base import Message
 from schemas.errors import ErrorBody, ErrorDetail, ErrorReply
 from schemas.events import BENCHMARK_TYPE, EXECUTION_TYPE, BenchmarkEvent, ExecutionEvent
+from schemas.jobs import (
+    CancelJob,
+    HeldModel,
+    JobModel,
+    JobResult,
+    ModelMeasured,
+    RunJob,
+    Spread,
+    WorkerState,
+)
 from schemas.measurement import (
     Benchmark,
     Execution,
@@ -29,6 +39,7 @@ from schemas.replies import (
     Estimate,
     Estimates,
     ExcludedHardware,
+    ExecuteReply,
     MetricStatus,
     ModelsReply,
     PlacedModel,
@@ -50,6 +61,7 @@ from schemas.requests import (
     Candidate,
     CompareRequest,
     Device,
+    ExecuteRequest,
     HardwareLimits,
     HardwareOption,
     ModelsRequest,
@@ -133,6 +145,33 @@ _REFINEMENT = Refinement(
     median_ape_before=0.19,
     median_ape_after=0.034,
     kept=True,
+)
+
+_RESULT = JobResult(
+    job_id="j-20",
+    worker_id="rack1-native",
+    outcome="ok",
+    strategy="parallel",
+    waves=[["resnet50"]],
+    models=[
+        ModelMeasured(
+            model="resnet50",
+            batch_size=8,
+            runs=1,
+            requested_backend="cpu",
+            actual_backend="cpu",
+            load_ms=210.0,
+            first_run_ms=95.0,
+            start_ms=0.1,
+            latency_ms=Spread(median=61.0, low=59.0, high=70.0, count=5),
+            memory_mb=180.0,
+            output_checked=True,
+        )
+    ],
+    wall_time_ms=Spread(median=61.2, low=59.3, high=70.4, count=5),
+    peak_memory_mb=180.0,
+    event_id="j-20",
+    decision_id="d-7f41",
 )
 
 EXAMPLES: dict[str, Message] = {
@@ -255,6 +294,12 @@ EXAMPLES: dict[str, Message] = {
         alternatives=[],
         reasons=["sequential finishes first"],
     ),
+    "execute_request": ExecuteRequest(
+        models=[WorkItem(model="resnet50"), WorkItem(model="bert-base")], goal="latency"
+    ),
+    "execute_reply": ExecuteReply(
+        decision_id="d-7f41", worker="rack1-native", predicted=_STRATEGY, result=_RESULT
+    ),
     "status_request": StatusRequest(reply_to="replies/me", correlation_id="1"),
     "status_reply": StatusReply(
         agent_id="rack1",
@@ -340,6 +385,28 @@ EXAMPLES: dict[str, Message] = {
         ),
         payload_bytes=1,
         payload_start="{",
+    ),
+    "run_job": RunJob(
+        job_id="j-20",
+        models=[JobModel(model="resnet50", batch_size=8), JobModel(model="bert-base", runs=4)],
+        strategy="parallel",
+        waves=[["resnet50", "bert-base"]],
+        decision_id="d-7f41",
+        reply_to="replies/me",
+    ),
+    "cancel_job": CancelJob(job_id="j-20"),
+    "job_result": _RESULT,
+    "worker_state": WorkerState(
+        worker_id="rack1-native",
+        kind="native",
+        status="online",
+        since=WHEN,
+        hardware=HardwareSpec(name="intel-xeon-2-cores", hardware_class="cpu"),
+        memory_mb=16_000.0,
+        cores=2,
+        runtime="onnxruntime-1.32.0",
+        backends=["cpu"],
+        models=[HeldModel(model="resnet50", sha256="0" * 64, family="vision")],
     ),
 }
 """By the message's name in the contract. Published events stand here without their envelope."""

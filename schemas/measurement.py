@@ -28,6 +28,9 @@ class ModelSpec(Message):
     parameters_m: Quantity | None = Field(None, description="Parameters, in millions")
     gmacs: Quantity | None = Field(None, description="Multiply-accumulates per item, in 1e9")
     activations_m: Quantity | None = Field(None, description="Activations per item, in millions")
+    shares: Name | None = Field(
+        None, description="Models of one key hold the same tensors: the encoder they have in common"
+    )
 
 
 class HardwareSpec(Message):
@@ -107,6 +110,9 @@ class ModelRun(Message):
     metrics: Metrics = Metrics()
     outcome: Outcome | None = Field(None, description="`ok` if left out and a metric is given")
     prediction_id: Name | None = Field(None, description="The prediction that this answers")
+    shared_encoder: Name | None = Field(
+        None, description="The encoder that ran once for this and other models of its wave"
+    )
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -136,6 +142,9 @@ class Execution(Message):
     waves: list[list[Name]] = Field(default_factory=list, max_length=256)
     device: Name | None = Field(None, description="Which device, where a fleet has several")
     wall_time_ms: Quantity | None = Field(None, description="Start of the first to end of the last")
+    peak_memory_mb: Quantity | None = Field(None, description="Of all that ran, at its peak")
+    power_w: Quantity | None = Field(None, description="Mean power while running")
+    energy_j: Quantity | None = Field(None, description="Of the whole workload, once")
     decision_id: Name | None = Field(None, description="The decision that this answers")
     prediction_id: Name | None = Field(None, description="The prediction that this answers")
 

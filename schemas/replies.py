@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import AwareDatetime, Field
 
 from schemas.base import Message
+from schemas.jobs import JobResult
 from schemas.measurement import MetricName, StrategyName
 from schemas.refinement import Refinement
 from schemas.requests import Goal
@@ -216,6 +217,16 @@ class StrategyReply(Message):
     reasons: list[str]
 
 
+class ExecuteReply(Message):
+    """How a workload was run, what had been predicted for it, and what was measured."""
+
+    decision_id: str
+    worker: str
+    predicted: StrategyOutcome
+    result: JobResult
+    reasons: list[str] = []
+
+
 class MetricStatus(Message):
     """How well one metric was predicted, by the answers that were measured afterwards."""
 
@@ -278,6 +289,7 @@ AnyReply = (
     | RecommendReply
     | PlaceReply
     | StrategyReply
+    | ExecuteReply
     | StatusReply
     | ModelsReply
     | UpdateReply

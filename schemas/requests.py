@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from schemas.base import Count, Message, Name, Quantity, Share, Weight
 from schemas.errors import BadInput, ErrorDetail, MalformedPayload, UnknownRequest, shown
-from schemas.measurement import HardwareRef, HardwareSpec, MetricName, ModelRef, Setup
+from schemas.measurement import (
+    HardwareRef,
+    HardwareSpec,
+    MetricName,
+    ModelRef,
+    Setup,
+    StrategyName,
+)
 from schemas.refinement import Scope, UpdateMethod
 from schemas.topics import REQUEST_KINDS, RequestKind
 
@@ -164,6 +171,26 @@ class StrategyRequest(Request):
     memory_mb: Quantity | None = Field(None, description="Capacity; looked up if left out")
     goal: Goal = "throughput"
     limits: StrategyLimits = StrategyLimits()
+    strategy: StrategyName | None = Field(None, description="Only this one; the best if left out")
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        _refuse_doubles([item.model.name for item in self.models], "models")
+        return self
+
+
+class ExecuteRequest(Request):
+    """Decide how these models run together, run them on a worker, and tell what came of it."""
+
+    models: list[WorkItem] = Field(min_length=1, max_length=32)
+    worker: Name | None = Field(None, description="Its id; any that has the models if left out")
+    goal: Goal = "throughput"
+    limits: StrategyLimits = StrategyLimits()
+    strategy: StrategyName | None = Field(None, description="Only this one; the best if left out")
+    repeats: Annotated[int, Field(ge=1, le=100)] = 3
+    backend: Name | None = Field(None, description="The worker's own if left out")
+    share_encoders: bool = True
+    deadline_s: Annotated[float, Field(gt=0, le=3_600)] = 120.0
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
@@ -206,6 +233,7 @@ AnyRequest = (
     | RecommendRequest
     | PlaceRequest
     | StrategyRequest
+    | ExecuteRequest
     | StatusRequest
     | ModelsRequest
     | UpdateRequest
@@ -217,6 +245,7 @@ REQUESTS: dict[RequestKind, type[AnyRequest]] = {
     "recommend": RecommendRequest,
     "place": PlaceRequest,
     "strategy": StrategyRequest,
+    "execute": ExecuteRequest,
     "status": StatusRequest,
     "models": ModelsRequest,
     "update": UpdateRequest,

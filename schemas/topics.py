@@ -16,6 +16,7 @@ RequestKind = Literal[
     "recommend",
     "place",
     "strategy",
+    "execute",
     "status",
     "models",
     "update",
@@ -24,9 +25,13 @@ REQUEST_KINDS: tuple[RequestKind, ...] = get_args(RequestKind)
 
 EVENT_FILTERS = (f"{EVENTS_BENCHMARK}/#", f"{EVENTS_EXECUTION}/#")
 REQUEST_FILTER = f"{REQUESTS}/#"
+WORKERS = f"{PREFIX}/workers"
+WORKER_STATE_FILTER = f"{WORKERS}/+/state"
 
 AgentChannel = Literal["state", "decisions", "validations", "alerts", "refinements", "dead_letters"]
 AGENT_CHANNELS: tuple[AgentChannel, ...] = get_args(AgentChannel)
+
+WorkerChannel = Literal["state", "jobs"]
 
 
 def request(kind: str) -> str:
@@ -37,3 +42,8 @@ def request(kind: str) -> str:
 def agent(agent_id: str, channel: AgentChannel) -> str:
     """Return the topic on which an agent says something of itself."""
     return f"{PREFIX}/agents/{agent_id}/{channel}"
+
+
+def worker(worker_id: str, channel: WorkerChannel) -> str:
+    """Return the topic of a worker's state, or of the jobs that it takes."""
+    return f"{WORKERS}/{worker_id}/{channel}"

@@ -25,6 +25,7 @@ from schemas.replies import (
 from schemas.requests import (
     AnyRequest,
     CompareRequest,
+    ExecuteRequest,
     HardwareOption,
     ModelsRequest,
     PlaceRequest,
@@ -62,6 +63,8 @@ def answer(predictor: Predictor, request: AnyRequest, request_id: str) -> AnyRep
             return place(predictor, request, request_id)
         case StrategyRequest():
             return strategy(predictor, request, request_id)
+        case ExecuteRequest():
+            raise Unavailable("the heart alone runs nothing: a worker does, and the desk asks it")
         case StatusRequest() | ModelsRequest() | UpdateRequest():
             raise Unavailable("the heart alone does not know how the agent is")
 

@@ -13,6 +13,7 @@ from schemas.asyncapi import document
 from schemas.errors import ErrorBody, PlacewiseError
 from schemas.events import decode_event
 from schemas.examples import EXAMPLES
+from schemas.jobs import decode_job, decode_worker_state
 from schemas.requests import decode_request
 
 MESSAGES = {message.name: message for message in contract.messages()}
@@ -60,6 +61,12 @@ REFUSED: dict[str, list[tuple[str, Any]]] = {
     "alert_event": [("data.message", None), ("type", "placewise.decision.v1")],
     "refinement_event": [("data.kept", None), ("data.method", "guess"), ("type", "x")],
     "dead_letter": [("error", None), ("payload_bytes", "all")],
+    "execute_request": [("models", []), ("repeats", 0), ("goal", "fun"), ("deadline_s", -1.0)],
+    "execute_reply": [("result", None), ("worker", 3)],
+    "run_job": [("models", []), ("waves", []), ("job_id", "a b"), ("strategy", "magic")],
+    "cancel_job": [("job_id", None), ("type", "run")],
+    "job_result": [("outcome", "fine"), ("job_id", None)],
+    "worker_state": [("worker_id", "a/b"), ("kind", "toaster"), ("status", "asleep")],
 }
 """What each schema must refuse: a field of its example set to a wrong value (None removes it)."""
 
@@ -128,6 +135,10 @@ def test_the_agent_agrees_with_what_clients_are_told(name: str) -> None:
         text = json.dumps(body)
         if name.endswith("_event"):
             return decode_event(text)
+        if name.endswith("_job"):
+            return decode_job(text)
+        if name == "worker_state":
+            return decode_worker_state(text)
         return decode_request(name.removesuffix("_request"), text)
 
     read(MESSAGES[name].example)
@@ -188,6 +199,8 @@ def test_document_names_every_topic() -> None:
         "placewise/v1/events/execution/{origin}",
         *(f"placewise/v1/requests/{kind}" for kind in get_args(topics.RequestKind)),
         *(f"placewise/v1/agents/{{agent_id}}/{name}" for name in topics.AGENT_CHANNELS),
+        "placewise/v1/workers/{worker_id}/state",
+        "placewise/v1/workers/{worker_id}/jobs",
     }
 
 

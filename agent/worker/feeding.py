@@ -1,0 +1,60 @@
+"""Inputs from a manifest's recipe, and whether outputs are what they must be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.models import SAMPLES, InputSpec, ModelFile, OutputCheck
+
+Array = npt.NDArray[np.generic]
+Arrays = Mapping[str, Array]
+
+CHECK_BATCH = 2
+_KNUTH = np.uint64(2_654_435_761)
+_WORD = np.uint64(0xFFFF_FFFF)
+
+
+def made_input(spec: InputSpec, batch: int, sizes: Mapping[str, int]) -> Array:
+    """Return one input's values by the recipe of `schemas.models`."""
+    shape = spec.dimensions(batch, dict(sizes))
+    index = np.arange(int(np.prod(shape, dtype=np.int64)), dtype=np.uint64)
+    share = ((index * _KNUTH) & _WORD).astype(np.float64) / 2.0**32
+    values = spec.low + share * (spec.high - spec.low)
+    if spec.dtype != "float32":
+        values = np.floor(values)
+    return values.astype(spec.dtype).reshape(shape)
+
+
+def made_inputs(model: ModelFile, batch: int, sizes: Mapping[str, int]) -> dict[str, Array]:
+    """Return all inputs of a model; sizes that are left out have the manifest's default."""
+    whole = {**model.sizes, **sizes}
+    return {spec.name: made_input(spec, batch, whole) for spec in model.inputs}
+
+
+def sampled(output: Array) -> list[float]:
+    """Return an output's values at evenly spread positions."""
+    flat = output.reshape(-1)
+    count = min(SAMPLES, flat.size)
+    positions = np.arange(count, dtype=np.int64) * flat.size // max(1, count)
+    return [float(value) for value in flat[positions]]
+
+
+def wrong_output(checks: Sequence[OutputCheck], outputs: Arrays) -> str | None:
+    """Return in words how outputs differ from the reference, or None if they agree."""
+    for check in checks:
+        output = outputs.get(check.name)
+        if output is None:
+            return f"no output {check.name}"
+        if list(output.shape) != check.shape:
+            return f"{check.name} has shape {list(output.shape)} in place of {check.shape}"
+        if not np.isfinite(output).all():
+            return f"{check.name} has values that are not finite"
+        wanted = np.array(check.values)
+        scale = float(np.abs(wanted).max()) or 1.0
+        error = float(np.abs(np.array(sampled(output)) - wanted).max()) / scale
+        if error > check.tolerance:
+            return f"{check.name} is off by {error:.2g} of its largest value"
+    return None

@@ -1,0 +1,216 @@
+"""What the agent (or anybody) has a worker do, and what came of it.
+
+A worker keeps a retained state on `placewise/v1/workers/{id}/state` and takes jobs on
+`placewise/v1/workers/{id}/jobs`, each with MQTT 5 response topic and correlation data (or
+`reply_to` and `correlation_id` in the body), and answers each with one result. What it measured
+goes out as an execution event as well. Native processes and pools of browser tabs alike.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AwareDatetime,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from schemas.base import Count, Label, Message, Name, Quantity
+from schemas.errors import BadInput, ErrorDetail, MalformedPayload, shown
+from schemas.measurement import HardwareSpec, StrategyName
+from schemas.models import ModelId, Sha256, Size, Symbol
+
+WorkerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+JobId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,80}$")]
+JobOutcome = Literal["ok", "failed", "out_of_memory", "wrong_output", "too_late", "refused"]
+MAX_MODELS = 32
+
+
+class JobModel(Message):
+    """One model of a job, and how it is to be run."""
+
+    model: ModelId
+    sha256: Sha256 | None = Field(None, description="Refused if the worker has other content")
+    batch_size: Annotated[int, Field(ge=1, le=4_096)] = 1
+    runs: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        1, description="Batches that one execution of the workload runs, one after another"
+    )
+    sizes: dict[Symbol, Size] = Field({}, max_length=8, description="Defaults if left out")
+
+
+class RunJob(Message):
+    """Run a workload under a strategy, several times, and measure it."""
+
+    type: Literal["run"] = "run"
+    job_id: JobId
+    models: list[JobModel] = Field(min_length=1, max_length=MAX_MODELS)
+    strategy: StrategyName
+    waves: list[list[ModelId]] = Field(min_length=1, max_length=MAX_MODELS)
+    repeats: Annotated[int, Field(ge=1, le=100)] = Field(
+        3, description="Executions that are measured, after one that is not"
+    )
+    backend: Name | None = Field(
+        None, description="cpu, cuda, wasm, …; the worker's own if left out"
+    )
+    share_encoders: bool = Field(
+        True, description="Run an encoder that models of one wave have in common once for them all"
+    )
+    deadline_s: Annotated[float, Field(gt=0, le=3_600)] = 120.0
+    decision_id: Name | None = Field(None, description="Goes into the execution event")
+    publish: bool = Field(True, description="Whether to publish an execution event")
+    reply_to: Name | None = Field(None, description="Where to reply (MQTT 3.1.1)")
+    correlation_id: Name | None = Field(None, description="Returned unchanged (MQTT 3.1.1)")
+
+    @model_validator(mode="after")
+    def _waves_name_the_models(self) -> Self:
+        names = [one.model for one in self.models]
+        if len(set(names)) < len(names):
+            raise ValueError("each model once")
+        if sorted(name for wave in self.waves for name in wave) != sorted(names):
+            raise ValueError("waves that name each model exactly once")
+        if not all(self.waves):
+            raise ValueError("no empty wave")
+        return self
+
+
+class CancelJob(Message):
+    """Give a job up. Its result says `refused` if it had not begun, else it is finished."""
+
+    type: Literal["cancel"] = "cancel"
+    job_id: JobId
+
+
+AnyJob = RunJob | CancelJob
+_JOBS: dict[str, type[AnyJob]] = {"run": RunJob, "cancel": CancelJob}
+
+
+class Spread(Message):
+    """Repeated measurements of one thing, in the unit that the field's name says."""
+
+    median: float
+    low: float = Field(description="The smallest")
+    high: float = Field(description="The largest")
+    count: int
+
+
+class ModelMeasured(Message):
+    """What was measured of one model of a job. Times are of one execution: all of its runs."""
+
+    model: str
+    batch_size: int
+    runs: int
+    requested_backend: str
+    actual_backend: str = Field(description="What really ran it")
+    load_ms: float = Field(description="Making the session; 0 if it was there")
+    first_run_ms: float | None = Field(None, description="The first run of a new session, apart")
+    start_ms: float = Field(description="Median start, from the start of the workload")
+    latency_ms: Spread = Field(description="From its own start to its own end")
+    memory_mb: float | None = Field(None, description="What loading and running it added")
+    shared_encoder: str | None = Field(None, description="The encoder that ran once for several")
+    output_checked: bool | None = Field(
+        None, description="Whether it agreed with the reference; None if there is none"
+    )
+
+
+class JobResult(Message):
+    """What came of a job. Only `ok` has measurements; an execution in which nothing ran is none."""
+
+    job_id: str
+    worker_id: str
+    outcome: JobOutcome
+    message: str = ""
+    strategy: StrategyName | None = None
+    waves: list[list[str]] = []
+    models: list[ModelMeasured] = []
+    wall_time_ms: Spread | None = Field(None, description="First start to last end")
+    peak_memory_mb: float | None = Field(None, description="Of the process, above an idle one")
+    power_w: float | None = Field(None, description="Mean, where the platform tells it")
+    energy_j: float | None = Field(None, description="Of one execution, where it is told")
+    event_id: str | None = Field(None, description="Of the execution event that was published")
+    decision_id: str | None = None
+
+    @model_validator(mode="after")
+    def _measured_if_ok(self) -> Self:
+        if (self.outcome == "ok") != bool(self.models and self.wall_time_ms):
+            raise ValueError("measurements if and only if the outcome is ok")
+        return self
+
+
+class HeldModel(Message):
+    """A model that a worker can run."""
+
+    model: str
+    sha256: Sha256
+    family: str
+    shares: str | None = Field(None, description="Key of what it may share with others")
+    parameters_m: float | None = None
+    gmacs: float | None = None
+
+
+class WorkerState(Message):
+    """Retained on `workers/{id}/state`; the will publishes `offline` when the worker vanishes."""
+
+    worker_id: WorkerId
+    kind: Literal["native", "browser"]
+    status: Literal["online", "offline"]
+    since: AwareDatetime
+    hardware: HardwareSpec | None = None
+    memory_mb: Quantity | None = None
+    cores: Count | None = None
+    runtime: Name | None = None
+    backends: list[Name] = []
+    models: list[HeldModel] = []
+    note: Label = ""
+
+
+def decode_job(payload: bytes | str) -> AnyJob:
+    """Decode a job as a worker receives it.
+
+    Raises:
+        MalformedPayload: not a JSON object.
+        BadInput: any field at fault, each named in the details.
+    """
+    try:
+        body = json.loads(payload)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise MalformedPayload(
+            "the job is not a JSON object",
+            [ErrorDetail(field="payload", problem=shown(payload), expected="a JSON object")],
+        )
+    kind = _JOBS.get(str(body.get("type")))
+    if kind is None:
+        raise BadInput.of_field("type", "missing or unknown", " or ".join(_JOBS))
+    try:
+        return kind.model_validate_json(payload)
+    except ValidationError as error:
+        raise BadInput.from_validation(error, f"{body['type']} job") from None
+
+
+def decode_worker_state(payload: bytes | str) -> WorkerState:
+    """Decode a worker's state.
+
+    Raises:
+        BadInput: what it says is no state, each wrong field named in the details.
+    """
+    try:
+        return WorkerState.model_validate_json(payload)
+    except ValidationError as error:
+        raise BadInput.from_validation(error, "worker state") from None
+
+
+def decode_result(payload: bytes | str) -> JobResult:
+    """Decode what came of a job.
+
+    Raises:
+        BadInput: what it says is no result, each wrong field named in the details.
+    """
+    try:
+        return JobResult.model_validate_json(payload)
+    except ValidationError as error:
+        raise BadInput.from_validation(error, "job result") from None
