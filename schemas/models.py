@@ -103,6 +103,9 @@ class ModelFile(Message):
     gmacs: Quantity | None = Field(None, description="Per item, at the default sizes")
     parts: Parts | None = None
     part: bool = False
+    free_dimensions: dict[Name, Size | Symbol] = Field(
+        {}, description="The graph's own names of what is left open, for runtimes that fix it"
+    )
 
     @property
     def shares(self) -> str | None:
@@ -118,12 +121,40 @@ class ModelFile(Message):
         return self
 
 
+class TextModel(Message):
+    """A model that writes text, in llama.cpp's format (GGUF), and what it must write.
+
+    `text` is what llama.cpp wrote natively for `prompt`, greedily. Runtimes round differently, and
+    one other token leads to another text: a run agrees if it begins with the first `agrees`
+    characters of it.
+    """
+
+    id: ModelId
+    family: Literal["text_generation"] = "text_generation"
+    file: Name
+    sha256: Sha256
+    size_bytes: Annotated[int, Field(ge=1, le=1 << 33)]
+    licence: Name = Field(description="SPDX identifier")
+    origin: Origin
+    parameters_m: Quantity
+    precision: Name = Field(description="How its weights are kept, e.g. `q4_1`")
+    prompt: Annotated[str, StringConstraints(min_length=1, max_length=8_192)]
+    tokens: Annotated[int, Field(ge=1, le=1_024)]
+    context: Annotated[int, Field(ge=16, le=32_768)] = 512
+    text: Annotated[str, StringConstraints(min_length=1, max_length=4_096)]
+    agrees: Annotated[int, Field(ge=1, le=4_096)]
+    reference: Name = Field(description="The runtime that wrote the text")
+
+
 class ModelManifest(Message):
     """`manifest.json` of a folder of models."""
 
     version: Literal[1] = 1
     reference: Name = Field(description="The runtime that the outputs are from")
     models: list[ModelFile]
+    text_models: list[TextModel] = Field(
+        [], description="Run in browsers, not by the native worker"
+    )
 
     def find(self, model: str) -> ModelFile | None:
         """Return the model of that name, if it is there."""
@@ -131,7 +162,7 @@ class ModelManifest(Message):
 
     @model_validator(mode="after")
     def _parts_are_there(self) -> ModelManifest:
-        ids = [one.id for one in self.models]
+        ids = [one.id for one in self.models] + [one.id for one in self.text_models]
         if len(set(ids)) < len(ids):
             raise ValueError("each model once")
         for one in self.models:

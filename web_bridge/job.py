@@ -106,7 +106,7 @@ class SeatResult:
 
 
 @dataclass(frozen=True, slots=True)
-class JobResult:
+class Done:
     """What came of a job: the one result that counts.
 
     `busy_tabs` is how many tabs of the pool worked on other jobs when the first round began,
@@ -123,7 +123,7 @@ class JobResult:
 
 
 @dataclass(frozen=True, slots=True)
-class JobFailure:
+class GivenUp:
     """A job that was given up. `setbacks` says what happened in each attempt."""
 
     job: Job

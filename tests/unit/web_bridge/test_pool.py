@@ -23,7 +23,7 @@ from schemas.browser import (
 )
 from schemas.errors import BadInput
 from tests.support.tabs import MODEL, OTHER, hello, lap, prepared
-from web_bridge.job import Job, JobFailure, JobResult, Round, Seat
+from web_bridge.job import Done, GivenUp, Job, Round, Seat
 from web_bridge.pool import Drop, Effect, Ended, Pool, PoolConfig, Send
 from web_bridge.protocol import CloseCode
 from web_bridge.tab import TabState
@@ -67,7 +67,7 @@ class Table:
             if isinstance(effect, Send) and effect.tab == tab and isinstance(effect.message, kind)
         ]
 
-    def ended(self) -> list[JobResult | JobFailure]:
+    def ended(self) -> list[Done | GivenUp]:
         return [effect.outcome for effect in self.effects if isinstance(effect, Ended)]
 
     def prepare(self, tab: str, **changes: Any) -> list[Effect]:
@@ -102,7 +102,7 @@ def test_a_job_goes_through_its_phases_and_ends_once() -> None:
     table.run(A)
     table.run(A)
     (result,) = table.ended()
-    assert isinstance(result, JobResult)
+    assert isinstance(result, Done)
     assert [one.lap for one in result.seats[0].laps] == [0, 1]
     assert result.seats[0].tab == A
     assert result.attempt == 1
@@ -130,7 +130,7 @@ def test_a_job_for_two_tabs_waits_for_both_and_keeps_them_in_step() -> None:
     assert [go.lap for go in table.told(first, Go)] == [0], "it has no part in the second round"
     table.run(second)
     (result,) = table.ended()
-    assert isinstance(result, JobResult)
+    assert isinstance(result, Done)
     assert [len(seat.laps) for seat in result.seats] == [1, 2]
 
 
@@ -198,7 +198,7 @@ def test_a_job_that_no_tab_can_do_is_given_up_with_the_reason() -> None:
     assert not table.ended()
     table.tick(0.2)
     (failure,) = table.ended()
-    assert isinstance(failure, JobFailure)
+    assert isinstance(failure, GivenUp)
     assert failure.code == "no_tab"
     assert "webgpu" in failure.message
 
@@ -216,7 +216,7 @@ def test_a_tab_that_is_killed_loses_its_job_to_another(when: str) -> None:
     table.prepare(second)
     table.run(second)
     (result,) = table.ended()
-    assert isinstance(result, JobResult)
+    assert isinstance(result, Done)
     assert result.attempt == 2
     assert "killed" in result.setbacks[0]
     assert result.seats[0].tab == second
@@ -299,7 +299,7 @@ def test_a_tab_that_lies_is_dropped_and_its_job_done_elsewhere(lie: Any) -> None
     table.join(B)
     table.prepare(B)
     table.run(B)
-    assert [one.seats[0].tab for one in table.ended() if isinstance(one, JobResult)] == [B]
+    assert [one.seats[0].tab for one in table.ended() if isinstance(one, Done)] == [B]
 
 
 def test_a_result_for_a_job_of_another_tab_is_a_lie() -> None:
@@ -335,7 +335,7 @@ def test_a_job_that_fails_everywhere_is_given_up_with_what_happened() -> None:
             Failed(type="failed", job="job", attempt=attempt, code="run_failed", message="no luck"),
         )
     (failure,) = table.ended()
-    assert isinstance(failure, JobFailure)
+    assert isinstance(failure, GivenUp)
     assert len(failure.setbacks) == 2
     assert "no luck" in failure.message
     assert all(tab.state is TabState.IDLE for tab in table.pool.tabs.values())
@@ -398,7 +398,7 @@ def test_a_job_taken_back_frees_its_tabs() -> None:
     table.prepare(A)
     table.do(table.pool.cancel("job", table.now))
     (failure,) = table.ended()
-    assert isinstance(failure, JobFailure)
+    assert isinstance(failure, GivenUp)
     assert failure.code == "cancelled"
     assert table.pool.tabs[A].state is TabState.IDLE
     assert table.do(table.pool.cancel("job", table.now)) == []
@@ -433,13 +433,13 @@ class Chance:
         self.draws = draws
         self.jobs = 12
 
-    def play(self) -> list[JobResult | JobFailure]:
+    def play(self) -> list[Done | GivenUp]:
         table = self.table
         for number in range(self.jobs):
             job = (
-                pair(f"j{number}", max_attempts=1_000)
+                pair(f"j{number}", max_attempts=1_000, wait_seconds=1e9)
                 if number % 3 == 0
-                else single(f"j{number}", rounds=2, max_attempts=1_000)
+                else single(f"j{number}", rounds=2, max_attempts=1_000, wait_seconds=1e9)
             )
             table.submit(job)
         for draw in self.draws:
@@ -489,9 +489,9 @@ class Chance:
 def test_whatever_tabs_do_each_job_ends_exactly_once(draws: list[int]) -> None:
     ended = Chance(draws).play()
     assert sorted(one.job.id for one in ended) == sorted(f"j{n}" for n in range(12))
-    assert all(isinstance(one, JobResult) for one in ended)
+    assert all(isinstance(one, Done) for one in ended)
     for one in ended:
-        assert isinstance(one, JobResult)
+        assert isinstance(one, Done)
         assert len({seat.tab for seat in one.seats}) == len(one.seats)
         assert all(
             isinstance(word, (Prepared, Lap)) and word.attempt == one.attempt
