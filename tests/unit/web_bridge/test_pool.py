@@ -432,6 +432,7 @@ class Chance:
         self.table = Table(config=PoolConfig(max_offences=1_000))
         self.draws = draws
         self.jobs = 12
+        self.answered: list[Effect] = []
 
     def play(self) -> list[Done | GivenUp]:
         table = self.table
@@ -478,6 +479,9 @@ class Chance:
                     break
             else:
                 continue
+            if any(effect is one for one in self.answered):
+                continue
+            self.answered.append(effect)
             if isinstance(effect.message, Prepare):
                 self.table.say(tab, prepared(effect.message))
             elif isinstance(effect.message, Go):
