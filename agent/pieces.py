@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ _SLICE = 500
 
 _LARGE_ARRAY_BYTES = 1 << 16
 _LENGTH_BYTES = 8
+_COLLECTIONS = (dict, list, set, deque)
 
 T = TypeVar("T")
 
@@ -101,6 +103,10 @@ class _Part:
                 return "dict", None, _slices(self.owner.items())
             case list():
                 return "list", None, _slices(self.owner)
+            case set():
+                return "set", None, _slices(self.owner)
+            case deque():
+                return "deque", self.owner.maxlen, _slices(self.owner)
             case _:
                 return "object", type(self.owner), (self.state,)
 
@@ -114,24 +120,30 @@ class _Parts:
 
     def find(self, root: object) -> Iterator[None]:
         waiting: list[Any] = [root]
+        met: dict[int, object] = {}
         while waiting:
             one = waiting.pop()
             if id(one) in self._numbers:
                 continue
-            if isinstance(one, np.ndarray):
-                if one.nbytes > _LARGE_ARRAY_BYTES and not one.dtype.hasobject:
+            if isinstance(one, np.ndarray) or type(one) in _COLLECTIONS:
+                # What is held in two places is pickled once, however small, and stays one.
+                if self._is_large(one) or id(one) in met:
                     self._note(_Part(one))
-            elif type(one) in (dict, list) and len(one) > _SLICE:
-                self._note(_Part(one))
-            elif type(one) is dict:
-                waiting += one.values()
-            elif type(one) in (list, tuple):
+                elif not isinstance(one, np.ndarray):
+                    waiting += one.values() if type(one) is dict else one
+                met[id(one)] = one
+            elif type(one) is tuple:
                 waiting += one
             elif _is_plain(one):
                 state = one.__getstate__()
                 self._note(_Part(one, state))
                 waiting += state.values() if isinstance(state, dict) else ()
                 yield
+
+    def _is_large(self, one: Any) -> bool:
+        if isinstance(one, np.ndarray):
+            return one.nbytes > _LARGE_ARRAY_BYTES and not one.dtype.hasobject
+        return len(one) > _SLICE
 
     def dumps(self, value: object, owner: object) -> bytes:
         file = io.BytesIO()
@@ -196,10 +208,14 @@ _EMPTY: dict[str, Callable[[Any], Any]] = {
     "array": lambda array: array,
     "dict": lambda _: {},
     "list": lambda _: [],
+    "set": lambda _: set(),
+    "deque": lambda longest: deque(maxlen=longest),
     "object": lambda kind: kind.__new__(kind),
 }
 _FILL: dict[str, Callable[[Any, Any], None]] = {
     "dict": lambda one, items: one.update(items),
     "list": lambda one, items: one.extend(items),
+    "set": lambda one, items: one.update(items),
+    "deque": lambda one, items: one.extend(items),
     "object": _set_state,
 }

@@ -6,29 +6,26 @@ import asyncio
 import os
 import pickle
 import sys
-import time
-from collections.abc import AsyncIterator, Generator, Iterable
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 from agent import pieces
 from agent.heart.cells import observations_of
+from agent.heart.heart import HeartConfig
 from agent.heart.stimuli import MeasurementLogged
 from agent.heart.versions import Lesson, Rebuilding
 from agent.journal import stimulus_of
-from agent.learning.bank import BankConfig
+from agent.slices import in_slices
 from agent.store.port import LogRecord, Store
 from schemas.errors import RebuildFailed
 from schemas.refinement import Version
-
-SLICE_SECONDS = 0.004
-"""How long the loop may be kept from others."""
 
 _NICE = 10
 """How much less of the processor a rebuild gets than what serves requests."""
 
 _LENGTH_BYTES = 8
-T = TypeVar("T")
 
 
 def lessons_of(records: Iterable[LogRecord]) -> list[Lesson]:
@@ -42,26 +39,22 @@ def lessons_of(records: Iterable[LogRecord]) -> list[Lesson]:
 
 
 async def rebuild(
-    store: Store, config: BankConfig, version: Version, before_seq: int
+    store: Store, config: HeartConfig, version: Version, before_seq: int
 ) -> Rebuilding:
     """Make the state of a version as of the record before `before_seq`, on this thread."""
-    work = Rebuilding(config, version)
+    work = Rebuilding(config.bank, version, config.shipped)
     await catch_up(work, store, 0, before_seq)
-    work.finish()
     return work
 
 
 async def catch_up(work: Rebuilding, store: Store, after_seq: int, before_seq: int) -> None:
-    """Let a rebuilding take the log between two records, giving the loop its turn."""
-    slice_ends = time.perf_counter() + SLICE_SECONDS
+    """Let a rebuilding take the log between two records, to its end; give the loop its turn."""
     async for records in store.replay(after_seq=after_seq):
         for lesson in lessons_of(one for one in records if one.seq < before_seq):
-            work.take(lesson)
-            if time.perf_counter() >= slice_ends:
-                await asyncio.sleep(0)
-                slice_ends = time.perf_counter() + SLICE_SECONDS
+            await in_slices(work.take(lesson))
         if records[-1].seq >= before_seq:
-            return
+            break
+    await in_slices(work.finish())
 
 
 class Apprentice:
@@ -108,7 +101,7 @@ class Apprentice:
 
 
 @asynccontextmanager
-async def apprentice(config: BankConfig, version: Version) -> AsyncIterator[Apprentice]:
+async def apprentice(config: HeartConfig, version: Version) -> AsyncIterator[Apprentice]:
     """Start a rebuilding in a process of its own; end it in any case."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -119,7 +112,7 @@ async def apprentice(config: BankConfig, version: Version) -> AsyncIterator[Appr
     )
     try:
         one = Apprentice(process)
-        await one.ask("begin", (config, version))
+        await one.ask("begin", (config.bank, version, config.shipped))
         yield one
     finally:
         with suppress(ProcessLookupError):
@@ -139,27 +132,13 @@ def serve(commands: BinaryIO, answers: BinaryIO) -> None:
         assert work is not None, "the first command begins"
         if what == "take":
             for lesson in lessons_of(about):
-                work.take(lesson)
+                deque(work.take(lesson), maxlen=0)
         elif what == "finish":
-            work.finish()
+            deque(work.finish(), maxlen=0)
             answer = pieces.dumps(work)
         answers.write(len(answer).to_bytes(_LENGTH_BYTES, "big"))
         answers.write(answer)
         answers.flush()
-
-
-async def in_slices(work: Generator[None, None, T]) -> T:
-    """Do work that yields often, giving the loop its turn every few milliseconds."""
-    slice_ends = time.perf_counter() + SLICE_SECONDS
-    while True:
-        try:
-            next(work)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-        if time.perf_counter() >= slice_ends:
-            await asyncio.sleep(0)
-            slice_ends = time.perf_counter() + SLICE_SECONDS
 
 
 if __name__ == "__main__":

@@ -119,7 +119,6 @@ class Refiner:
         version = stimulus.refinement.version
         made, seq = self._made.pop(version.number)
         await catch_up(made, self._store, seq, stimulus.seq)
-        made.finish()
         return replace(stimulus, made=made)
 
     def _propose(self, proposal: Proposal) -> bool:
@@ -153,7 +152,7 @@ class Refiner:
 
     async def _make(self, version: Version) -> tuple[Rebuilding, int]:
         """Make a version from the log so far; return it, and the last record that it took."""
-        async with apprentice(self._heart.bank.config, version) as one:
+        async with apprentice(self._heart.config, version) as one:
             seq = await one.catch_up(self._store, 0)
             # What came meanwhile is little: the rest is caught up with when it is taken over.
             seq = await one.catch_up(self._store, seq)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 
 from agent import pieces
 from agent.heart.heart import Heart, HeartConfig
-from agent.heart.stimuli import LoggedStimulus, RefinementLogged
+from agent.heart.stimuli import LoggedStimulus, MeasurementShipped, RefinementLogged
 from agent.journal import stimulus_of
-from agent.rebuild import in_slices, rebuild
+from agent.knowledge import fingerprint
+from agent.rebuild import rebuild
+from agent.slices import in_slices
 from agent.store.port import Snapshot, Store
 
 LAYOUT = "pieces-1"
@@ -35,9 +37,13 @@ class Restored:
     set_aside: str | None
 
 
+def stamp(config: HeartConfig) -> str:
+    """Return what the meaning of a pickled heart depends on: versions, and what it began with."""
+    return f"{_versions()} {fingerprint(config.shipped)}"
+
+
 @cache
-def stamp() -> str:
-    """Return the versions on which the meaning of a pickled heart depends."""
+def _versions() -> str:
     packages = ("placewise", "river", "numpy")
     versions = [f"{name}-{version(name)}" for name in packages]
     return " ".join([LAYOUT, f"python-{platform.python_version()}", *versions])
@@ -55,16 +61,20 @@ async def restore(
         config: of a heart that starts anew; a snapshot brings its own.
         on_progress: told the newest applied and the last `seq`, batch by batch.
     """
-    ours = await asyncio.to_thread(stamp)  # reads files, which is nothing for the loop
+    ours = await asyncio.to_thread(stamp, config)  # reads files, which is nothing for the loop
     snapshot = await store.load_snapshot()
     set_aside = None
-    heart = Heart(config)
+    heart: Heart | None = None
     last = await store.last_seq()
     if snapshot is not None:
         if snapshot.stamp == ours and snapshot.seq <= last:
             heart = pieces.load(snapshot.payload)
+            heart.config = config
         else:
             set_aside = snapshot.stamp
+    if heart is None:
+        heart = Heart(config)
+        await in_slices(given(heart, config))
     replayed = 0
     async for records in store.replay(after_seq=heart.applied_seq):
         for record in records:
@@ -74,10 +84,17 @@ async def restore(
     return Restored(heart, replayed, set_aside)
 
 
+def given(heart: Heart, config: HeartConfig) -> Iterator[None]:
+    """Let a new heart learn what ships; yield after each."""
+    for observation in config.shipped:
+        heart.handle(MeasurementShipped(observation))
+        yield
+
+
 async def completed(stimulus: LoggedStimulus, store: Store, config: HeartConfig) -> LoggedStimulus:
     """Return a replayed stimulus with what is not in the log but made from it."""
     if isinstance(stimulus, RefinementLogged) and stimulus.refinement.kept:
-        made = await rebuild(store, config.bank, stimulus.refinement.version, stimulus.seq)
+        made = await rebuild(store, config, stimulus.refinement.version, stimulus.seq)
         return replace(stimulus, made=made)
     return stimulus
 
@@ -87,5 +104,5 @@ async def snapshot_of(heart: Heart) -> Snapshot:
 
     The loop gets its turn every few milliseconds; nothing may be learnt before the end.
     """
-    ours = await asyncio.to_thread(stamp)
+    ours = await asyncio.to_thread(stamp, heart.config)
     return Snapshot(heart.applied_seq, ours, await in_slices(pieces.dump(heart)))

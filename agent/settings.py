@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     inbox_capacity: int = Field(1_000, ge=1, le=60_000, description="Messages taken ahead")
     max_batch_events: int = Field(256, ge=1, le=10_000, description="Events taken at a time")
     snapshot_every_events: int = Field(50_000, ge=1)
+    knowledge: bool = Field(True, description="Begin with the public measurements that ship")
 
     @property
     def store_named(self) -> bool:

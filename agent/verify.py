@@ -11,7 +11,8 @@ from agent.heart.effects import Answer
 from agent.heart.heart import Heart, HeartConfig
 from agent.heart.stimuli import RequestReceived
 from agent.journal import stimulus_of
-from agent.restore import completed
+from agent.restore import completed, given
+from agent.slices import in_slices
 from agent.store.port import LogRecord, Store
 from schemas.requests import REQUESTS
 from schemas.topics import RequestKind
@@ -60,6 +61,7 @@ async def verify(
                 one = _asked(record)
                 asked.setdefault(one.as_of_seq, []).append(one)
     heart = Heart(config)
+    await in_slices(given(heart, config))
     differing = _ask_again(heart, asked.get(0, []))
     count = 0
     async for records in store.replay():

@@ -11,6 +11,8 @@ from agent.bus.address import BrokerAddress, parse_address
 from agent.bus.embedded import HOST, EmbeddedBroker
 from agent.bus.mqtt import MqttBus, MqttConfig
 from agent.daemon import DaemonConfig
+from agent.heart.heart import HeartConfig
+from agent.knowledge import shipped
 from agent.settings import Settings
 from agent.store.duck import DuckStore
 from agent.version import VERSION
@@ -67,6 +69,11 @@ def bus_to(address: BrokerAddress) -> MqttBus:
 async def open_store(settings: Settings) -> DuckStore:
     """Open the configured store."""
     return await DuckStore.open(settings.store)
+
+
+def heart_config(settings: Settings) -> HeartConfig:
+    """Return how the heart is set up, and what it begins with. Reads a file."""
+    return HeartConfig(shipped=shipped() if settings.knowledge else ())
 
 
 def daemon_config(settings: Settings) -> DaemonConfig:

@@ -18,6 +18,7 @@ from agent.heart.effects import Effect
 from agent.heart.heart import Heart
 from agent.heart.stimuli import LoggedStimulus, RefinementLogged
 from agent.metrics import AgentMetrics, QueueName
+from agent.slices import SLICE_SECONDS
 from agent.store.port import LogRecord, Store
 
 MAX_COMMIT_RECORDS = 512
@@ -29,9 +30,6 @@ LINGER_SECONDS = 0.05
 
 An event that arrives behind them ends the wait, and is committed after them.
 """
-
-SLICE_SECONDS = 0.004
-"""How long the heart may learn before the loop gets its turn: requests wait no longer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from rich.console import Console
 from agent import wiring
 from agent.client import connected
 from agent.heart.effects import Answer
-from agent.heart.heart import HeartConfig
 from agent.heart.stimuli import RequestReceived
 from agent.restore import restore
 from agent.settings import Settings
@@ -52,7 +51,7 @@ async def ask(
     errors.print(f"[dim]answered from {path} (no running agent was asked)[/]")
     store = await wiring.open_store(settings)
     try:
-        heart = (await restore(store, HeartConfig())).heart
+        heart = (await restore(store, await asyncio.to_thread(wiring.heart_config, settings))).heart
     finally:
         await store.close()
     stimulus = RequestReceived(uuid.uuid4().hex, kind, decoded)

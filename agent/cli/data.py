@@ -18,7 +18,6 @@ from rich.table import Table
 from agent import wiring
 from agent.cli import options as opt
 from agent.client import connected
-from agent.heart.heart import HeartConfig
 from agent.importing import ImportedRow, ImportSummary, import_file, read_rows
 from agent.settings import Settings, load_settings
 from agent.verify import verify
@@ -168,7 +167,9 @@ async def _verify(settings: Settings) -> dict[str, Any]:
             def on_progress(done: int, total: int) -> None:
                 bar.update(task, completed=done, total=total)
 
-            verified = await verify(store, HeartConfig(), on_progress)
+            verified = await verify(
+                store, await asyncio.to_thread(wiring.heart_config, settings), on_progress
+            )
     finally:
         await store.close()
     return {

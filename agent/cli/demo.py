@@ -117,6 +117,8 @@ async def _agent(folder: Path) -> AsyncIterator[BrokerAddress]:
         "PLACEWISE_HTTP_PORT": "0",
         "PLACEWISE_AGENT_ID": "demo",
         "PLACEWISE_LOG_LEVEL": "warning",
+        # It is to be seen how it learns from nothing; and the sample is among what ships.
+        "PLACEWISE_KNOWLEDGE": "false",
     }
     environment.pop("PLACEWISE_BROKER", None)
     process = await asyncio.create_subprocess_exec(

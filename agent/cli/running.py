@@ -6,15 +6,16 @@ import asyncio
 import signal
 import sys
 from contextlib import AsyncExitStack
+from typing import Annotated
 
 import structlog
+import typer
 import uvloop
 
 from agent import wiring
 from agent.bus.port import Bus
 from agent.cli import options as opt
 from agent.daemon import Daemon
-from agent.heart.heart import HeartConfig
 from agent.logs import configure_logging
 from agent.metrics import AgentMetrics
 from agent.restore import restore, stamp
@@ -36,13 +37,17 @@ def run(
     broker: opt.Broker = None,
     store: opt.StoreFile = None,
     config: opt.Config = None,
+    knowledge: Annotated[
+        bool | None,
+        typer.Option("--knowledge/--no-knowledge", help="Begin with shipped public measurements."),
+    ] = None,
 ) -> None:
     """Run the agent until it is told to stop (SIGTERM, Ctrl-C).
 
     With no broker configured it brings its own, on loopback. Settings also come from the
     environment (PLACEWISE_…) and from a file (--config).
     """
-    settings = load_settings(config, broker=broker, store=store)
+    settings = load_settings(config, broker=broker, store=store, knowledge=knowledge)
     configure_logging(settings)
     sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -83,9 +88,15 @@ async def serve(settings: Settings) -> None:
             notifier.starting(f"replaying the log: {done} of {total} records", REPLAY_SECONDS)
             log.info("replaying", done=done, total=total)
 
-        restored = await restore(store, HeartConfig(), progress)
+        restored = await restore(
+            store, await asyncio.to_thread(wiring.heart_config, settings), progress
+        )
         if restored.set_aside is not None:
-            log.warning("snapshot_set_aside", made_by=restored.set_aside, we_are=stamp())
+            log.warning(
+                "snapshot_set_aside",
+                made_by=restored.set_aside,
+                we_are=stamp(restored.heart.config),
+            )
         probe.replay_finished = True
         bus = probe.bus = wiring.agent_bus(settings, address)
         daemon = Daemon(wiring.daemon_config(settings), bus, store, restored, metrics)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agent.heart import answers
 from agent.heart.cells import observations_of
@@ -13,12 +13,13 @@ from agent.heart.standing import Standings
 from agent.heart.stimuli import (
     AnswerLogged,
     MeasurementLogged,
+    MeasurementShipped,
     RefinementLogged,
     RequestReceived,
     Stimulus,
 )
 from agent.heart.versions import Lesson, Versions, teach
-from agent.learning.bank import Bank, BankConfig, Drifted
+from agent.learning.bank import Bank, BankConfig, Drifted, Observation
 from schemas.measurement import Execution
 from schemas.published import Alert, Decision
 from schemas.replies import ModelsReply, Standing
@@ -29,14 +30,22 @@ DECISIONS: frozenset[RequestKind] = frozenset({"recommend", "place", "strategy"}
 """Requests whose answer somebody may act on; the others only inform."""
 
 SHOWN_STANDINGS = 50
+_NAMES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
 class HeartConfig:
-    """How the heart learns and what it keeps."""
+    """How the heart learns and what it keeps.
+
+    Attributes:
+        bank: how the learners are set up.
+        ledger_capacity: predictions that wait to be measured.
+        shipped: public measurements, learnt before the log by whoever restores a heart.
+    """
 
     bank: BankConfig = field(default_factory=BankConfig)
     ledger_capacity: int = DEFAULT_CAPACITY
+    shipped: tuple[Observation, ...] = ()
 
 
 class Heart:
@@ -47,6 +56,7 @@ class Heart:
     `digest`, same answers.
 
     Attributes:
+        config: how it learns, and what it began with.
         applied_seq: the newest log record that was taken.
         events: how many of the records were benchmarks or executions.
         bank: what was learnt.
@@ -56,18 +66,25 @@ class Heart:
     """
 
     def __init__(self, config: HeartConfig | None = None) -> None:
-        config = config or HeartConfig()
+        self.config = config = config or HeartConfig()
         self.applied_seq = 0
         self.events = 0
         self.bank = Bank(config.bank)
-        self._predictor = Predictor(self.bank)
+        self._met: dict[str, None] = {}
+        self._predictor = Predictor(self.bank, self._met)
         self.ledger = Ledger(config.ledger_capacity)
         self.standings = Standings()
         self.versions = Versions()
 
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out what ships with the package; whoever restores a heart gives it again."""
+        return vars(self) | {"config": replace(self.config, shipped=())}
+
     def handle(self, stimulus: Stimulus) -> list[Effect]:
         """Take one stimulus and return what follows from it, in order."""
         match stimulus:
+            case MeasurementShipped():
+                return self._given(stimulus)
             case MeasurementLogged():
                 return self._measured(stimulus)
             case AnswerLogged():
@@ -104,6 +121,12 @@ class Heart:
             ],
         )
 
+    def _given(self, stimulus: MeasurementShipped) -> list[Effect]:
+        assert self.applied_seq == 0, "what ships is learnt before the log"
+        self.bank.learn(stimulus.observation)
+        self.bank.take_drifts()
+        return []
+
     def _measured(self, stimulus: MeasurementLogged) -> list[Effect]:
         self.applied_seq = stimulus.seq
         self.events += 1
@@ -115,6 +138,8 @@ class Heart:
             for validation in self.ledger.validate(run, stimulus.id, stimulus.source)
         ]
         for observation in observations_of(data):
+            if len(self._met) < _NAMES:
+                self._met[observation.cell.hardware] = None
             lesson = Lesson(stimulus.seq, observation)
             proposals = teach(self.bank, self.standings, lesson)
             effects += [Refine(stimulus.id, proposal) for proposal in proposals]
@@ -130,7 +155,8 @@ class Heart:
             assert stimulus.made is not None, "what is kept was made"
             self.bank, self.standings = stimulus.made.bank, stimulus.made.standings
             self.standings.kept(refinement.scope)
-            self._predictor = Predictor(self.bank)
+            self.bank.take_drifts()  # of the past, and told of then
+            self._predictor = Predictor(self.bank, self._met)
         return [Publish(f"refinement/{refinement.version.number}", refinement)]
 
     def _asked(self, stimulus: RequestReceived) -> list[Effect]:

@@ -26,15 +26,20 @@ class Predictor:
 
     Schedulers ask for the same cells over and over between two events. What is remembered is
     no state: it is left out of snapshots, and changes no answer.
+
+    Args:
+        bank: what was learnt.
+        met: names of hardware that was measured here, rather than where public tables come from.
     """
 
-    def __init__(self, bank: Bank) -> None:
+    def __init__(self, bank: Bank, met: Mapping[str, object] | None = None) -> None:
         self._bank = bank
+        self._met = met if met is not None else {}
         self._remembered: dict[_Key, Estimates] = {}
         self._as_of = -1
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_bank": self._bank, "_remembered": {}, "_as_of": -1}
+        return {"_bank": self._bank, "_met": self._met, "_remembered": {}, "_as_of": -1}
 
     def predict(
         self,
@@ -56,8 +61,8 @@ class Predictor:
         return [self._remembered[key] for key in keys]
 
     def known_hardware(self) -> list[str]:
-        """Return the names of all hardware that was ever measured."""
-        return self._bank.known_hardware()
+        """Return the names of all hardware that was measured here, else of all that is known."""
+        return list(self._met) or self._bank.known_hardware()
 
     def capacity_mb(self, hardware: str) -> float | None:
         """Return the memory of one device by its data sheet, if there is one."""

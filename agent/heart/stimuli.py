@@ -1,7 +1,7 @@
 """What the heart takes in.
 
 Everything but a request comes from the log, in the order of the log, so that a replay is
-the same fold as the life that it replays.
+the same fold as the life that it replays. What ships with the package comes before it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,18 @@ from datetime import datetime
 from typing import Any
 
 from agent.heart.versions import Rebuilding
+from agent.learning.bank import Observation
 from schemas.measurement import Benchmark, Execution
 from schemas.refinement import Refinement
 from schemas.requests import AnyRequest
 from schemas.topics import RequestKind
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementShipped:
+    """A public measurement that came with the package; learnt before the log."""
+
+    observation: Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,4 +69,4 @@ class RequestReceived:
 
 
 LoggedStimulus = MeasurementLogged | AnswerLogged | RefinementLogged
-Stimulus = LoggedStimulus | RequestReceived
+Stimulus = MeasurementShipped | LoggedStimulus | RequestReceived

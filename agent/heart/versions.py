@@ -7,7 +7,7 @@ the log has all versions, and a replay comes to the same state.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from agent.heart.standing import Proposal, Standings, median_ape
@@ -22,6 +22,10 @@ REMEMBERED = 100
 
 _SCATTER = 2654435761
 """Knuth's multiplier: spreads neighbouring numbers, so that no rhythm of the log is thinned."""
+
+
+_SHIPPED = 0
+"""The number of lessons that are in no log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,38 +124,52 @@ def admitted(rules: Sequence[LogRule], lesson: Lesson) -> Lesson | None:
 class Rebuilding:
     """Makes the learned state of a version, from the lessons of the log in their order.
 
+    Args:
+        config: of the bank.
+        version: what is learnt, and in what order.
+        shipped: public measurements, which come before the log.
+
     Attributes:
         bank: what was learnt so far; complete after `finish`.
         standings: how well each lesson was predicted before it was learnt.
     """
 
-    def __init__(self, config: BankConfig, version: Version) -> None:
+    def __init__(
+        self, config: BankConfig, version: Version, shipped: Sequence[Observation] = ()
+    ) -> None:
         self.bank = Bank(config)
         self.standings = Standings()
         self._version = version
-        self._waiting: list[Lesson] = []
+        scoped = [rule for rule in version.rules if rule.scope != Scope()]
+        given = (admitted(scoped, Lesson(_SHIPPED, one)) for one in shipped)
+        self._waiting = [one for one in given if one is not None]
 
-    def take(self, lesson: Lesson) -> None:
-        """Take the next lesson of the log."""
+    def take(self, lesson: Lesson) -> Iterator[None]:
+        """Take the next lesson of the log; yield after each one that is learnt for it."""
         left = admitted(self._version.rules, lesson)
         if left is None:
             return
         if left.seq < self._version.shuffled_before_seq:
             self._waiting.append(left)
             return
-        self.finish()
+        yield from self.finish()
         self._learn(left)
+        yield
 
-    def finish(self) -> None:
-        """Learn what waits to be learnt in random order."""
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
+    def finish(self) -> Iterator[None]:
+        """Learn what still waits: what ships, and what comes in random order; yield after each."""
+        waiting, self._waiting = self._waiting, []
+        if self._version.shuffled_before_seq:
             random.Random(self._version.shuffle_seed).shuffle(waiting)
-            for one in waiting:
-                self._learn(one)
+        for one in waiting:
+            self._learn(one)
+            yield
 
     def _learn(self, lesson: Lesson) -> None:
-        teach(self.bank, self.standings, lesson)
+        if lesson.seq == _SHIPPED:
+            self.bank.learn(lesson.observation)
+        else:
+            teach(self.bank, self.standings, lesson)
 
 
 def teach(bank: Bank, standings: Standings, lesson: Lesson) -> list[Proposal]:

@@ -68,6 +68,8 @@ class AgentProcess:
             "PLACEWISE_STORE": str(self.store),
             "PLACEWISE_AGENT_ID": self.agent_id,
             "PLACEWISE_HTTP_PORT": str(self.http_port),
+            # Learning what ships takes seconds; test_knowledge.py does it.
+            "PLACEWISE_KNOWLEDGE": "false",
             "PLACEWISE_EMBEDDED_PORT": str(self.embedded_port),
             **{f"PLACEWISE_{name.upper()}": str(value) for name, value in settings.items()},
         }

@@ -159,4 +159,5 @@ def test_a_log_that_no_longer_gives_its_answers_is_noticed() -> None:
 
 
 def test_the_stamp_names_what_a_pickle_depends_on() -> None:
-    assert all(name in stamp() for name in ("python-", "placewise-", "river-", "numpy-"))
+    names = ("python-", "placewise-", "river-", "numpy-", "knowledge-none")
+    assert all(name in stamp(HeartConfig()) for name in names)

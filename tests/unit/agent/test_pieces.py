@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Generator
 from typing import Any
 
@@ -85,9 +86,16 @@ def test_large_collections_keep_their_order_and_arrays_their_bits() -> None:
 
 def test_what_is_shared_stays_shared_and_circles_stay_closed() -> None:
     shared, large = Plain(n=1), {i: i for i in range(2_000)}
+    small, ring, row = {1: 2}, deque([1, 2], maxlen=2), np.arange(3)
     root = Plain(first=Plain(one=shared, table=large), second=[shared], table=large)
     root.itself = root
+    root.small, root.ring, root.row = small, ring, row
+    root.first.small, root.first.ring, root.first.row = small, ring, row
     copy = again(root)
+    assert copy.first.small is copy.small
+    assert copy.first.row is copy.row
+    copy.ring.append(3)
+    assert list(copy.first.ring) == [2, 3]
     assert copy.itself is copy
     assert copy.second[0] is copy.first.one
     assert copy.table is copy.first.table

@@ -20,8 +20,8 @@ def lesson(seq: int, hardware: str = "a", rate: float = 100.0) -> Lesson:
 def made(version: Version, lessons: list[Lesson]) -> Rebuilding:
     work = Rebuilding(BankConfig(), version)
     for one in lessons:
-        work.take(one)
-    work.finish()
+        list(work.take(one))
+    list(work.finish())
     return work
 
 
