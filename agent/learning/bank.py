@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,10 +13,10 @@ from agent.learning.catalogue import Sheet, catalogue
 from agent.learning.cell import Cell
 from agent.learning.descriptors import Descriptors, HardwareDescriptors, ModelDescriptors
 from agent.learning.digest import digest
-from agent.learning.features import Frame, Keys, frame_of
+from agent.learning.features import Frame, frame_of
 from agent.learning.fit import Fit, reasons_of
 from agent.learning.judge import impossible
-from agent.learning.learner import Domain, Guesses, Learner, Surprise
+from agent.learning.learner import Guesses, Learner, Surprise
 
 METRICS = ("throughput_per_s", "latency_ms", "memory_mb", "power_w")
 
@@ -62,8 +63,7 @@ class Observation:
     outcome: str = "ok"
 
 
-@dataclass(frozen=True, slots=True)
-class Basis:
+class Basis(NamedTuple):
     """How many measurements of the metric, in its unit, a prediction rests on."""
 
     cell: int
@@ -73,8 +73,7 @@ class Basis:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class Predicted:
+class Predicted(NamedTuple):
     """What is expected of one metric of one cell.
 
     Attributes:
@@ -123,7 +122,6 @@ class Bank:
         self._learner = Learner(METRICS, self.config.setups, self.config.rows)
         self._drifts: list[Drifted] = []
         self._fit = Fit()
-        self._units: dict[str, list[str]] = {metric: [] for metric in METRICS}
 
     def learn(self, observation: Observation) -> list[Surprise]:
         """Learn from one observation, in constant time; return how wrong each prediction was."""
@@ -137,11 +135,8 @@ class Bank:
             return []
         values = {}
         for metric, value in observation.metrics.items():
-            if metric in self._units and _SMALLEST < value < _LARGEST:
-                unit = observation.units.get(metric, "")
-                if unit not in self._units[metric]:
-                    self._units[metric].append(unit)
-                values[metric] = (unit, math.log(value))
+            if metric in METRICS and _SMALLEST < value < _LARGEST:
+                values[metric] = (observation.units.get(metric, ""), math.log(value))
         if not values:
             return []
         learnt = self._learner.learn(self._frame([cell]), values)
@@ -184,18 +179,10 @@ class Bank:
             units: metric to the unit or kind to predict in; where it does not say, the one with
                 the best support for the cell's model, hardware and task is taken.
         """
-        results: list[dict[str, Predicted]] = [{} for _ in cells]
         if not cells:
-            return results
+            return []
         frame = self._frame([self._descriptors.fill(cell) for cell in cells])
-        domains = {
-            metric: [self._domain(metric, keys, (units or {}).get(metric)) for keys in frame.keys]
-            for metric in metrics
-            if self._learner.total(metric)
-        }
-        for metric, guesses in self._learner.predict(frame, domains).items():
-            _put(metric, domains[metric], guesses, results)
-        return results
+        return _told(self._learner.predict(frame, metrics, units))
 
     def fit_probabilities(self, cells: Sequence[Cell]) -> list[float | None]:
         """Return the chance that each cell fits into the memory of its hardware.
@@ -232,35 +219,22 @@ class Bank:
     def _frame(self, cells: Sequence[Cell]) -> Frame:
         return frame_of(cells, catalogue(self.config.sheets))
 
-    def _domain(self, metric: str, keys: Keys, unit: str | None) -> Domain | None:
-        """Return the domain to predict a cell in: of the unit asked for, or of the best known."""
-        if unit is None:
-            known = self._units[metric]
-            unit = known[0] if len(known) == 1 else self._learner.best_unit(metric, known, keys)
-        return self._learner.domain(metric, unit, keys.task)
 
-
-def _put(
-    metric: str,
-    domains: Sequence[Domain | None],
-    guesses: Guesses,
-    results: list[dict[str, Predicted]],
-) -> None:
-    """Put the guesses of one metric into the results, out of log space."""
+def _told(guesses: Guesses) -> list[dict[str, Predicted]]:
+    """Return what was guessed of each cell, out of log space."""
     value = np.exp(guesses.centre)
     low = np.exp(guesses.centre - guesses.half_width)
     high = np.exp(guesses.centre + guesses.half_width)
-    for result, domain, one, under, over, confidence, basis in zip(
-        results,
-        domains,
+    told: list[dict[str, Predicted]] = []
+    for units, basis, *numbers in zip(
+        guesses.units,
+        guesses.basis.tolist(),
         value.tolist(),
         low.tolist(),
         high.tolist(),
         guesses.confidence.tolist(),
-        guesses.basis.tolist(),
         strict=True,
     ):
-        if domain is not None:
-            result[metric] = Predicted(
-                one, under, over, confidence, domain.unit or None, Basis(*basis)
-            )
+        each = map(Predicted, *numbers, units, map(Basis._make, basis))
+        told.append(dict(zip(guesses.metrics, each, strict=True)))
+    return told

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """A model on hardware in a set-up: what identifies it and what describes it.
 
     Names are opaque: nothing is read out of `hardware` but a look-up in the catalogue, and

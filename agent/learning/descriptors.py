@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from agent.learning.cell import Cell
@@ -79,7 +79,7 @@ class Descriptors:
         model = self._models.get(cell.model)
         hardware = self._hardware.get(cell.hardware)
         if hardware is not None and cell.hardware_class is None and hardware.hardware_class:
-            cell = replace(cell, hardware_class=hardware.hardware_class)
+            cell = cell._replace(hardware_class=hardware.hardware_class)
         said = _described(cell)
         if model is None or None not in said:
             return cell
@@ -96,8 +96,7 @@ class Descriptors:
         )
         if filled == said:
             return cell
-        return replace(
-            cell,
+        return cell._replace(
             family=filled.family,
             architecture=filled.architecture,
             parameters_m=filled.parameters_m,

@@ -44,6 +44,13 @@ class _Side:
         self.events.clear()
 
 
+@dataclass(slots=True)
+class _Stream:
+    up: _Side
+    down: _Side
+    count: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Shift:
     """A lasting change.
@@ -58,23 +65,22 @@ class Shift:
 
 
 class Drift:
-    """Watches many streams of errors.
+    """Watches many streams of errors, each by a key of the caller's."""
 
-    Args:
-        capacity: how many streams are watched; the ones idle for longest go first.
-    """
-
-    def __init__(self, capacity: int = 1024) -> None:
-        self.capacity = capacity
-        self._streams: dict[int, tuple[int, _Side, _Side]] = {}
+    def __init__(self) -> None:
+        self._streams: dict[int, _Stream] = {}
 
     def calm(self, keys: Iterable[int]) -> None:
         """Let the sums of streams start anew, because what moved them is dealt with."""
         for key in keys:
             stream = self._streams.get(key)
             if stream is not None:
-                stream[1].clear()
-                stream[2].clear()
+                stream.up.clear()
+                stream.down.clear()
+
+    def forget(self, key: int) -> None:
+        """Forget a stream; another one may have its key."""
+        self._streams.pop(key, None)
 
     def add(self, key: int, error: float, usual: float, event: int) -> Shift | None:
         """Take one error of a stream; return the shift if this event makes it certain.
@@ -85,18 +91,19 @@ class Drift:
             usual: standard deviation that was expected of the error.
             event: number of the event, to say later which ones showed the shift.
         """
-        count, up, down = self._streams.pop(key, (0, _Side(), _Side()))
-        self._streams[key] = (count + 1, up, down)
-        if len(self._streams) > self.capacity:
-            del self._streams[next(iter(self._streams))]
-        if count < _SETTLED:
+        stream = self._streams.get(key)
+        if stream is None:
+            stream = self._streams[key] = _Stream(_Side(), _Side())
+        stream.count += 1
+        if stream.count <= _SETTLED:
             return None
         score = min(max(error / usual, -_CUT), _CUT)
-        for side, signed in ((up, score), (down, -score)):
-            if side.add(signed, error, event):
+        for side, signed in ((stream.up, score), (stream.down, -score)):
+            # A side at rest stays so by what is no sign of a shift.
+            if (side.total or signed > _SLACK) and side.add(signed, error, event):
                 ordered = sorted(side.errors)
                 shift = Shift(ordered[len(ordered) // 2], tuple(side.events))
-                up.clear()
-                down.clear()
+                stream.up.clear()
+                stream.down.clear()
                 return shift
         return None

@@ -164,14 +164,9 @@ class Frame:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def take(self, rows: Sequence[int]) -> Frame:
+    def __getitem__(self, rows: slice) -> Frame:
         """Return the frame of some of its rows."""
-        return Frame(
-            [self.keys[row] for row in rows],
-            self.linear[rows],
-            self.sizes[rows],
-            self.missing[rows],
-        )
+        return Frame(self.keys[rows], self.linear[rows], self.sizes[rows], self.missing[rows])
 
 
 def frame_of(cells: Sequence[Cell], catalogue: Catalogue) -> Frame:

@@ -11,10 +11,11 @@ follows the misses of the set-up (adaptive conformal inference, Gibbs and Candes
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from agent.learning.rows import fitted
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -46,138 +47,128 @@ _OVER = math.log(math.log1p(CLOSE) + _FLOOR)
 
 
 class Intervals:
-    """Learns how wrong one learner is, and says so for cells.
+    """Learns how wrong learners are, one for each metric, and says so for cells.
+
+    Histograms lie in rows that the caller gives out. Row 0 stands for nothing, the rows after it
+    for everything that was seen of each metric.
 
     Args:
+        metrics: how many metrics there are.
         prior: `(k,)`, weights to start from of the log of the usual error on the reasons for it.
         firmness: `(k,)`, how many errors each prior weight is worth.
-        capacity: how many histograms are kept; the ones unused for longest go first.
     """
 
-    def __init__(self, prior: Floats, firmness: Floats, capacity: int = 1024) -> None:
-        self.capacity = capacity
-        self._weights = np.array(prior, dtype=float)
-        self._covariance = np.diag(1.0 / np.asarray(firmness, dtype=float))
-        self._index: dict[int, int] = {}
+    def __init__(self, metrics: int, prior: Floats, firmness: Floats) -> None:
+        self.first_row = metrics + 1
+        self._weights = np.tile(np.asarray(prior, dtype=float), (metrics, 1))
+        self._covariance = np.tile(
+            np.diag(1.0 / np.asarray(firmness, dtype=float)), (metrics, 1, 1)
+        )
         centres = _LOWEST + _STEP * (np.arange(_BINS) - 0.5)
         # Half-normal errors, their log centred: what one expects before the first error is known.
         density = np.exp(centres - 0.63 - 0.5 * np.exp(2 * (centres - 0.63)))
-        # Row 0 is what one expects, row 1 everything, the others as `_index` says.
+        self._prior = density / density.sum()
         self._bins = np.zeros((16, _BINS))
-        self._bins[0] = density / density.sum()
         self._count = np.zeros(16)
         self._level = np.full(16, NOMINAL)
 
-    def learn(self, path: Sequence[int], reasons: Floats, error: float) -> float:
-        """Learn one error (log space) of a cell that was predicted before it was learnt.
+    def start(self, row: int) -> None:
+        """Forget what was learnt in a row."""
+        if row >= len(self._count):
+            self._bins, self._count = fitted(self._bins, row + 1), fitted(self._count, row + 1)
+            self._level = fitted(self._level, row + 1, NOMINAL)
+        self._bins[row] = 0.0
+        self._count[row] = 0.0
+        self._level[row] = NOMINAL
+
+    def learn(self, metrics: Integers, paths: Integers, reasons: Floats, errors: Floats) -> Floats:
+        """Learn one error (log space) of each of several metrics, predicted before learnt.
 
         Args:
-            path: keys from the widest to the set-up; the same keys always come before a key.
-            reasons: `(k,)`, what the size of the error may depend on.
-            error: measured minus predicted.
+            metrics: `(m,)`, numbers that differ.
+            paths: `(m, d)`, rows from the widest to the set-up.
+            reasons: `(m, k)`, what the sizes of the errors may depend on.
+            errors: `(m,)`, measured minus predicted.
 
         Returns:
-            The half-width of the interval that the error was held against.
+            `(m,)` half-widths of the intervals that the errors were held against.
         """
-        usual = float(self._weights @ reasons)
-        score = math.log(abs(error) + _FLOOR) - usual
-        nodes = [1, *(self._node(key) for key in path)]
-        level = float(self._level[nodes[-1]])
-        quantile = self._quantile(self._mix(nodes), level)
-        miss = float(score > quantile)
-        level += _ADAPT * (miss - (1.0 - NOMINAL))
-        self._level[nodes[-1]] = min(max(level, _LEVEL_LOW), _LEVEL_HIGH)
-        column = min(max(math.ceil((score - _LOWEST) / _STEP), 0), _BINS - 1)
+        usual = np.einsum("mk,mk->m", reasons, self._weights[metrics])
+        score = np.log(np.abs(errors) + _FLOOR) - usual
+        nodes = np.concatenate((metrics[:, None] + 1, paths), axis=1)
+        level = self._level[nodes[:, -1]]
+        quantile = _quantile(np.cumsum(self._mixture(nodes), axis=1), level)
+        level += _ADAPT * ((score > quantile) - (1.0 - NOMINAL))
+        self._level[nodes[:, -1]] = np.minimum(np.maximum(level, _LEVEL_LOW), _LEVEL_HIGH)
+        column = np.ceil((score - _LOWEST) * (1.0 / _STEP))
+        column = np.minimum(np.maximum(column, 0), _BINS - 1).astype(np.int64)
         self._bins[nodes] *= _FADE
-        self._bins[nodes, column] += 1.0
+        self._bins[nodes, column[:, None]] += 1.0
         self._count[nodes] = self._count[nodes] * _FADE + 1.0
-        self._regress(reasons, score)
-        return math.exp(min(max(usual + quantile, _NARROWEST), _WIDEST))
+        self._regress(metrics, reasons, score)
+        width: Floats = np.exp(np.minimum(np.maximum(usual + quantile, _NARROWEST), _WIDEST))
+        return width
 
-    def half_widths(self, paths: Sequence[Sequence[int]], reasons: Floats) -> tuple[Floats, Floats]:
-        """Return `(n,)` half-widths in log space, and `(n,)` chances of being close.
+    def half_widths(
+        self, metrics: Integers, paths: Integers, reasons: Floats
+    ) -> tuple[Floats, Floats]:
+        """Return `(n, m)` half-widths in log space, and `(n, m)` chances of being close.
 
         Args:
-            paths: `n` paths of equal length; unknown keys fall back to what is above them.
-            reasons: `(n, k)`.
+            metrics: `(m,)`.
+            paths: `(n, m, d)` rows; 0 for what is unknown, which falls back to what is above.
+            reasons: `(n, m, k)`.
         """
-        find = self._index.get
-        nodes = np.array([[1, *(find(key, -1) for key in path)] for path in paths])
+        n, m, depth = paths.shape
+        nodes = np.empty((n, m, depth + 1), dtype=np.int64)
+        nodes[..., 0] = metrics + 1
+        nodes[..., 1:] = paths
+        nodes = nodes.reshape(n * m, -1)
+        usual = np.einsum("nmk,mk->nm", reasons, self._weights[metrics]).reshape(-1)
         cumulative = np.cumsum(self._mixture(nodes), axis=1)
-        usual = reasons @ self._weights
-        levels = np.where(nodes[:, -1] >= 0, self._level[nodes[:, -1]], NOMINAL)
-        column = np.minimum((cumulative < levels[:, None]).sum(axis=1), _BINS - 1)
-        line = np.arange(len(nodes))
-        above = cumulative[line, column]
-        below = np.where(column > 0, cumulative[line, column - 1], 0.0)
-        part = np.clip((levels - below) / np.maximum(above - below, 1e-12), 0.0, 1.0)
-        quantile = _LOWEST + _STEP * (column - 1 + part)
-        width = np.exp(np.clip(usual + quantile, _NARROWEST, _WIDEST))
+        quantile = _quantile(cumulative, self._level[nodes[:, -1]])
+        width = np.exp(np.minimum(np.maximum(usual + quantile, _NARROWEST), _WIDEST))
         chance = 0.5 * (_below(cumulative, _UNDER - usual) + _below(cumulative, _OVER - usual))
-        return np.maximum(width - _FLOOR, _FLOOR), np.clip(chance, 0.0, 1.0)
+        half_width = np.maximum(width - _FLOOR, _FLOOR)
+        return half_width.reshape(n, m), np.minimum(chance, 1.0).reshape(n, m)
 
     def _mixture(self, nodes: Integers) -> Floats:
-        """Return `(n, bins)` chances, each level filled up by those above it."""
-        known = nodes >= 0
-        weight = 1.0 / (np.where(known, self._count[nodes], 0.0) + _FILL)
+        """Return `(p, bins)` chances by rows `(p, d)`, each filled up by those before it."""
+        weight = 1.0 / (self._count[nodes] + _FILL)
         # What is above a level counts as much as `_FILL` errors of its own.
-        passed = np.cumprod((_FILL * weight)[:, ::-1], axis=1)[:, ::-1]
-        share = np.empty((len(nodes), nodes.shape[1] + 1))
-        share[:, 0] = passed[:, 0]
-        share[:, 1:-1] = passed[:, 1:] * weight[:, :-1]
-        share[:, -1] = weight[:, -1]
-        share[:, 1:] *= known
-        rows = np.concatenate((np.zeros((len(nodes), 1), dtype=np.int64), nodes), axis=1)
-        mixture: Floats = np.matmul(share[:, None, :], self._bins[rows])[:, 0]
+        passed = np.cumprod(_FILL * weight[:, ::-1], axis=1)[:, ::-1]
+        weight[:, :-1] *= passed[:, 1:]
+        mixture: Floats = np.matmul(weight[:, None, :], self._bins[nodes])[:, 0]
+        mixture += passed[:, :1] * self._prior
         return mixture
 
-    def _mix(self, nodes: list[int]) -> Floats:
-        """Return the `(bins,)` chances of one path of known nodes; see `_mixture`."""
-        shares, left = [], 1.0
-        for count in self._count[nodes][::-1].tolist():
-            shares.append(left / (count + _FILL))
-            left *= _FILL / (count + _FILL)
-        shares.append(left)
-        mixture: Floats = np.array(shares[::-1]) @ self._bins[[0, *nodes]]
-        return mixture
-
-    @staticmethod
-    def _quantile(mixture: Floats, level: float) -> float:
-        cumulative = np.cumsum(mixture)
-        column = min(int(np.searchsorted(cumulative, level)), _BINS - 1)
-        inside = float(mixture[column])
-        part = (level - float(cumulative[column]) + inside) / max(inside, 1e-12)
-        return _LOWEST + _STEP * (column - 1 + min(max(part, 0.0), 1.0))
-
-    def _regress(self, reasons: Floats, score: float) -> None:
+    def _regress(self, metrics: Integers, reasons: Floats, score: Floats) -> None:
         """Take one step of recursive least squares, bounded against outliers, slowly forgetting."""
-        projected = self._covariance @ reasons
-        gain = projected / (1.0 + float(reasons @ projected))
-        self._weights += gain * min(max(score, -3.0), 3.0)
-        self._covariance -= np.outer(gain, projected)
-        if float(self._covariance.trace()) < 10.0 * len(reasons):
-            self._covariance *= 1.0 + 1.0 / 5000.0
+        covariance = self._covariance[metrics]
+        projected = np.einsum("mjk,mk->mj", covariance, reasons)
+        gain = projected / (1.0 + np.einsum("mk,mk->m", reasons, projected))[:, None]
+        self._weights[metrics] += gain * np.minimum(np.maximum(score, -3.0), 3.0)[:, None]
+        covariance -= gain[:, :, None] * projected[:, None, :]
+        small = np.einsum("mkk->m", covariance) < 10.0 * reasons.shape[1]
+        covariance *= np.where(small, 1.0 + 1.0 / 5000.0, 1.0)[:, None, None]
+        self._covariance[metrics] = covariance
 
-    def _node(self, key: int) -> int:
-        node = self._index.pop(key, -1)
-        if node < 0:
-            node = len(self._index) + 2
-            if node > self.capacity + 1:
-                node = self._index.pop(next(iter(self._index)))
-            elif node >= len(self._bins):
-                self._bins = np.concatenate((self._bins, np.zeros_like(self._bins)))
-                self._count = np.concatenate((self._count, np.zeros_like(self._count)))
-                self._level = np.concatenate((self._level, np.full_like(self._level, NOMINAL)))
-            self._bins[node] = 0.0
-            self._count[node] = 0.0
-            self._level[node] = NOMINAL
-        self._index[key] = node
-        return node
+
+def _quantile(cumulative: Floats, level: Floats) -> Floats:
+    """Return the `(p,)` scores below which shares `(p,)` lie, by cumulative chances `(p, bins)`."""
+    column = np.minimum((cumulative < level[:, None]).sum(axis=1), _BINS - 1)
+    line = np.arange(len(level))
+    above = cumulative[line, column]
+    below = np.where(column > 0, cumulative[line, column - 1], 0.0)
+    part = (level - below) / np.maximum(above - below, 1e-12)
+    score: Floats = _LOWEST + _STEP * (column - 1 + np.minimum(np.maximum(part, 0.0), 1.0))
+    return score
 
 
 def _below(cumulative: Floats, scores: Floats) -> Floats:
-    """Return the `(n,)` chances that a score lies below given ones."""
-    position = np.clip((scores - _LOWEST) / _STEP + 1.0, 0.0, _BINS - 1e-9)
+    """Return the `(p,)` chances that a score lies below given ones."""
+    position = (scores - _LOWEST) * (1.0 / _STEP) + 1.0
+    position = np.minimum(np.maximum(position, 0.0), _BINS - 1e-9)
     column = position.astype(np.int64)
     line = np.arange(len(cumulative))
     above = cumulative[line, column]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,26 +20,25 @@ from agent.learning.features import (
     Frame,
     Keys,
 )
-from agent.learning.identity import number_of
 from agent.learning.intervals import Intervals
-from agent.learning.memory import NO_UNIT, Memory
-from agent.learning.mixed import MixedModel, Path
-from agent.learning.process import Kernel, Neighbours, Process
-from agent.learning.support import HARDWARE, MODEL, SETUP, STEM, STEM_HARDWARE, Support
+from agent.learning.memory import NO_SLOT, Memory
+from agent.learning.mixed import MixedModel
+from agent.learning.process import Kernel, Process
+from agent.learning.rows import Rows, fitted
+from agent.learning.support import (
+    HARDWARE,
+    MODEL,
+    SETUP,
+    STEM,
+    STEM_HARDWARE,
+    TASK,
+    Counts,
+    Support,
+)
+from agent.learning.units import Domain, Units
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Flags = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Domain:
-    """A unit or kind, and a task: only within one domain can values be compared."""
-
-    unit: str
-    unit_key: int
-    task: int
-    key: int
 
 
 _LAW_FIRMNESS = 0.16
@@ -67,6 +65,9 @@ _BEYOND = np.log(100.0)
 _CORRECTION = 3.0
 """How far the process may move what the law says (log)."""
 
+_CHUNK = 32
+"""Cells that are weighed at once: as many as keep the arrays within a core's cache."""
+
 KERNEL = Kernel(
     sizes=(17.05, 0.15, 0.15, 10.51, 20.87, 0.15, 0.1527, 0.5, 10.96),
     parts=(0.8123, 2.57, 0.3, 0.06, 0.5683, 0.3003, 2.958),
@@ -88,19 +89,23 @@ _REASON_FIRMNESS = np.array([1.0, 20.0, 20.0, 60.0, 30.0, 20.0, 20.0, 40.0, 20.0
 
 @dataclass(frozen=True, slots=True)
 class Guesses:
-    """What is expected of one metric of `n` cells, in log space.
+    """What is expected of `m` metrics of `n` cells, in log space.
 
     Attributes:
-        centre: `(n,)`, the natural log of the value.
-        half_width: `(n,)`, of the nominal interval around it.
-        confidence: `(n,)`, the chance that the measurement is close.
-        basis: `(n, 5)`, measurements of the cell, model, hardware, set-up, and in all.
+        metrics: names of the `m` metrics.
+        units: `n` lines of `m`, the unit of each; None where none was ever named.
+        centre: `(n, m)`, the natural log of the value.
+        half_width: `(n, m)`, of the nominal interval around it.
+        confidence: `(n, m)`, the chance that the measurement is close.
+        basis: `(n, m, 5)`, measurements of the cell, model, hardware, set-up, and in all.
     """
 
+    metrics: list[str]
+    units: list[list[str | None]]
     centre: Floats
     half_width: Floats
     confidence: Floats
-    basis: Integers
+    basis: Counts
 
 
 def physics(metric: str) -> Floats:
@@ -161,62 +166,28 @@ class Learnt:
 
 
 @dataclass(frozen=True, slots=True)
-class _Query:
-    """A frame in the light of what is remembered, shared by the metrics.
+class _Event:
+    """One measured cell on its way into the learner.
 
     Attributes:
-        near: `(n, BREADTH)` rows of the memory that may be like the cells.
-        weighed: which of `near` could be used, and what came of it.
-        learnt: what the event came to, so far.
+        domains: of the `m` metrics that were measured.
+        metrics: `(m,)`, their numbers.
+        slots: `(m,)`, of their units.
+        paths: `(m, 3)`, rows of domain, hardware and set-up.
+        z: `(m,)`, logs of the measured values.
     """
 
-    frame: Frame
-    near: Integers
-    weighed: list[tuple[Flags, Neighbours]] = field(default_factory=list)
-    learnt: Learnt = field(default_factory=Learnt)
-
-
-class _Metric:
-    """What is kept for one metric alone."""
-
-    def __init__(self, metric: str, setups: int) -> None:
-        precision = np.full(WIDTH, _LAW_FIRMNESS)
-        precision[BIAS] = _BIAS_FIRMNESS
-        precision[SPEED] = _SPEED_FIRMNESS
-        self.law = MixedModel(physics(metric), precision, setups)
-        self.intervals = Intervals(_REASON_PRIOR, _REASON_FIRMNESS, setups)
-        self.support = Support(64 * setups)
-        self.drift = Drift(setups)
-        self.total = 0
-        self.ranges: dict[int, tuple[float, float]] = {}
-        self.domains: dict[int, Domain] = {}
-
-    def reasons(self, counts: Integers, frame: Frame, spread: Floats) -> Floats:
-        """Return `(n, k)`, what the size of an error may depend on; see `_REASON_PRIOR`."""
-        reasons = np.empty((len(counts), len(_REASON_PRIOR)))
-        reasons[:, 0] = 1.0
-        nameless = frame.linear[:, (NO_PARAMS, NO_GMACS)].all(axis=1) & (counts[:, STEM] == 0)
-        # However well a set-up is known, it says nothing of a network that nobody described.
-        reasons[:, 1] = (np.log1p(np.minimum(counts[:, SETUP], 300)) - 3.0) * ~nameless
-        reasons[:, 2:5] = counts[:, (SETUP, HARDWARE, STEM)] == 0
-        reasons[:, 5] = (np.log1p(np.minimum(counts[:, STEM], 50)) - 2.0) * (counts[:, STEM] > 0)
-        reasons[:, 6] = counts[:, STEM_HARDWARE] > 0
-        reasons[:, 7] = frame.missing
-        # Beyond the process's own prior, likeness knows nothing more.
-        reasons[:, 8] = np.log(np.minimum(spread, 1.0)) + 2.0
-        reasons[:, 9] = nameless
-        return reasons
-
-    def note(self, domain: Domain, keys: Keys, z: float) -> None:
-        self.support.add(domain.unit_key, keys)
-        low, high = self.ranges.get(domain.key, (z, z))
-        self.ranges[domain.key] = (min(low, z), max(high, z))
-        self.domains[domain.key] = domain
-        self.total += 1
+    domains: list[Domain]
+    metrics: Integers
+    slots: Integers
+    paths: Integers
+    z: Floats
 
 
 class Learner:
     """Learns the logs of metrics, event by event, for all of their domains.
+
+    All metrics of an event, and of many cells, go through each step together.
 
     Args:
         metrics: which metrics; each starts from its own physics.
@@ -226,199 +197,304 @@ class Learner:
 
     def __init__(self, metrics: Sequence[str], setups: int = 1024, rows: int = 32_768) -> None:
         self.metrics = tuple(metrics)
-        self._each = {metric: _Metric(metric, setups) for metric in self.metrics}
-        self._memory = Memory(len(self.metrics), KERNEL.parts, rows, setups)
+        count = len(self.metrics)
+        self.totals = [0] * count
+        self._numbers = {metric: number for number, metric in enumerate(self.metrics)}
+        precision = np.full(WIDTH, _LAW_FIRMNESS)
+        precision[BIAS] = _BIAS_FIRMNESS
+        precision[SPEED] = _SPEED_FIRMNESS
+        self._law = MixedModel(np.array([physics(metric) for metric in self.metrics]), precision)
+        self._intervals = Intervals(count, _REASON_PRIOR, _REASON_FIRMNESS)
+        # A domain, its hardware and their set-ups; a path is used from its end to its start, so
+        # that nothing is forgotten before what hangs on it.
+        self._scopes = Rows(max(2 * setups * count, 8 * count), self._intervals.first_row)
+        self._ranges = np.zeros((16, 2))
+        self._support = Support(64 * setups)
+        self._units = Units(count)
+        self._drift = Drift()
+        self._memory = Memory(count, KERNEL.sizes, KERNEL.parts, rows, setups)
         self._process = Process(KERNEL)
 
     def total(self, metric: str) -> int:
         """Return how many measurements of a metric were learnt."""
-        return self._each[metric].total
-
-    def domain(self, metric: str, unit: str, task: int) -> Domain | None:
-        """Return the domain of a unit and a task, or else the unit's most measured task.
-
-        None when nothing was ever measured in the unit.
-        """
-        one, wanted = self._each[metric], domain_of(unit, task)
-        if wanted.key in one.domains:
-            return wanted
-        known = [other for other in one.domains.values() if other.unit == unit]
-        return max(
-            known, key=lambda other: one.support.task(other.unit_key, other.task), default=None
-        )
-
-    def best_unit(self, metric: str, units: Sequence[str], keys: Keys) -> str:
-        """Return the unit with the best support for a model, a hardware and a task."""
-        support = self._each[metric].support
-
-        def strength(unit: str) -> tuple[bool, bool, bool, int]:
-            number = number_of(unit)
-            counts = support.of(number, keys)
-            model, hardware = counts[MODEL] > 0, counts[HARDWARE] > 0
-            task = support.task(number, keys.task) > 0
-            return model and hardware, model or hardware, task, support.unit(number)
-
-        return max(units, key=strength)
+        return self.totals[self._numbers[metric]]
 
     def learn(self, frame: Frame, values: Mapping[str, tuple[str, float]]) -> Learnt:
         """Learn the first row of a frame of one.
 
         Args:
             frame: of one cell.
-            values: metric to the unit and the log of the measured value (finite).
+            values: metric to the unit and the log of the measured value (finite); at least one.
         """
-        keys, x = frame.keys[0], frame.linear[0]
-        query = _Query(frame, self._memory.near(frame.keys))
+        event, new = self._begin(frame.keys[0], values)
+        learnt = Learnt()
+        if not all(new):
+            learnt = self._surprise(frame, event, np.flatnonzero(~np.array(new)))
+        x, domains = frame.linear[0], event.paths[:, 0]
+        for at in self._law.learn(event.paths, x, event.z):
+            self._rest(int(event.metrics[at]), int(domains[at]))
         count = len(self.metrics)
-        logs, laws = np.zeros(count), np.zeros(count, dtype=np.int64)
-        units = np.full(count, NO_UNIT)
-        for column, metric in enumerate(self.metrics):
-            if metric not in values:
-                continue
-            unit, z = values[metric]
-            domain, one = domain_of(unit, keys.task), self._each[metric]
-            path = _path(domain, keys)
-            if domain.key in one.domains:
-                z = self._surprise(query, column, domain, path, z)
-            laws[column] = one.law.learn(path, x, z)
-            units[column] = domain.unit_key
-            logs[column] = z
-            one.note(domain, keys, z)
-        self._memory.add(frame, logs, laws, units)
-        return query.learnt
+        slots, path = [NO_SLOT] * count, np.zeros(count, dtype=np.int64)
+        z, rest = np.zeros(count), np.zeros(count)
+        for domain in event.domains:
+            slots[domain.metric] = domain.slot
+        path[event.metrics] = event.paths[:, 2]
+        z[event.metrics] = event.z
+        rest[event.metrics] = event.z - self._law.law(frame.linear, domains[None])[0]
+        self._memory.add(frame, slots, z, rest, path)
+        self._support.add([domain.slot for domain in event.domains], frame.keys[0])
+        low, high = self._ranges[domains].T
+        self._ranges[domains, 0] = np.where(new, event.z, np.minimum(low, event.z))
+        self._ranges[domains, 1] = np.where(new, event.z, np.maximum(high, event.z))
+        return learnt
 
     def predict(
-        self, frame: Frame, domains: Mapping[str, Sequence[Domain | None]]
-    ) -> dict[str, Guesses]:
+        self, frame: Frame, metrics: Sequence[str], units: Mapping[str, str] | None = None
+    ) -> Guesses:
         """Return what is expected of each cell of a frame.
 
         Args:
-            frame: of `n` cells.
-            domains: metric to `n` domains, each known, or None for no prediction (the guess in
-                its place means nothing).
+            frame: of `n` cells, one at least.
+            metrics: which metrics; those never measured, or not in the unit asked for, are left
+                out.
+            units: metric to the unit or kind to predict in; where it does not say, the one with
+                the best support for a cell's model, hardware and task is taken.
         """
-        query = _Query(frame, self._memory.near(frame.keys))
-        guesses = {}
-        for column, metric in enumerate(self.metrics):
-            if metric not in domains:
+        wanted = units or {}
+        counts = self._support.of(frame.keys)
+        chosen: list[tuple[int, Integers]] = []
+        for metric in dict.fromkeys(metrics):
+            number = self._numbers.get(metric, -1)
+            if number < 0 or not self.totals[number]:
                 continue
-            one = self._each[metric]
-            fallback = next(iter(one.domains.values()))
-            chosen = [domain or fallback for domain in domains[metric]]
-            paths = [_path(*each) for each in zip(chosen, frame.keys, strict=True)]
-            centre, spread = self._centre(query, column, chosen, paths)
-            each = zip(chosen, frame.keys, strict=True)
-            counts = np.array([one.support.of(domain.unit_key, keys) for domain, keys in each])
-            guesses[metric] = _guesses(one, frame, paths, counts, centre, spread)
-        return guesses
+            slots = self._slots(number, wanted.get(metric), counts)
+            if slots is not None:
+                chosen.append((number, slots))
+        if not chosen:
+            return _nothing(len(frame))
+        numbers = np.array([number for number, _ in chosen])
+        slots = np.stack([one for _, one in chosen], axis=1)
+        named, paths = self._paths(frame.keys, slots)
+        centre, spread = self._centre(frame, numbers, slots, paths)
+        line = np.arange(len(counts))[:, None]
+        own = counts.transpose(0, 2, 1)[line, np.minimum(slots, counts.shape[2] - 1)]
+        reasons = _reasons(own, frame, spread)
+        half_width, confidence = self._intervals.half_widths(numbers, paths, reasons)
+        # Nobody has measured how wrong one is where neither model nor hardware is known.
+        stranger = (own[..., MODEL] == 0) & (own[..., HARDWARE] == 0)
+        half_width[stranger] = np.maximum(half_width[stranger], np.log(2.0))
+        confidence[stranger] = np.minimum(confidence[stranger], 0.25)
+        basis = own[..., : SETUP + 2]
+        basis[..., SETUP + 1] = np.array(self.totals)[numbers]
+        names = [self.metrics[number] for number in numbers.tolist()]
+        return Guesses(names, named, centre, half_width, confidence, basis)
 
-    def _surprise(self, query: _Query, column: int, domain: Domain, path: Path, z: float) -> float:
-        """Learn how wrong the prediction of one cell was; return the value to learn."""
-        one, keys = self._each[self.metrics[column]], query.frame.keys[0]
-        centre, spread = self._centre(query, column, [domain], [path])
-        guess = float(centre[0])
-        counts = np.array([one.support.of(domain.unit_key, keys)])
-        reasons = one.reasons(counts, query.frame, spread)[0]
-        half_width = one.intervals.learn(path, reasons, z - guess)
-        query.learnt.surprises.append(Surprise(self.metrics[column], z - guess, half_width))
-        if self._shifted(query, column, path, z - guess, half_width / _DEVIATIONS):
-            # What stood in the way of this event has moved: it is no surprise any more.
-            return z
-        if counts[0, SETUP] < _YOUNG:
-            return z
-        reach = max(_CLIP, _CLIP_WIDTHS * half_width)
-        return min(max(z, guess - reach), guess + reach)
+    def _begin(
+        self, keys: Keys, values: Mapping[str, tuple[str, float]]
+    ) -> tuple[_Event, list[bool]]:
+        """Give an event its places; say of each metric whether its domain is new."""
+        domains, new, paths = [], [], []
+        place = self._scopes.place
+        for metric, (unit, _) in values.items():
+            number = self._numbers[metric]
+            self.totals[number] += 1
+            domain, first, reused = self._units.add(number, unit, keys.task)
+            if reused:
+                self._support.forget(domain.slot)
+                self._memory.forget_slot(domain.slot)
+            key = domain.key
+            setup, hardware = place(key ^ keys.setup), place(key ^ keys.hardware)
+            path = (place(key), hardware, setup)
+            if self._scopes.fresh:
+                self._start(path, number)
+            domains.append(domain)
+            new.append(first)
+            paths.append(path)
+        event = _Event(
+            domains,
+            np.array([domain.metric for domain in domains]),
+            np.array([domain.slot for domain in domains]),
+            np.array(paths),
+            np.array([z for _, z in values.values()]),
+        )
+        return event, new
 
-    def _shifted(self, query: _Query, column: int, path: Path, error: float, usual: float) -> bool:
-        """Watch for a shift of the hardware or the set-up; move what was measured before it."""
-        metric, event = self.metrics[column], self._memory.next_event
-        one = self._each[metric]
-        for level in (1, 2):
-            shift = one.drift.add(path[level], error, usual, event)
-            if shift is not None and abs(shift.size) > _SHIFT:
-                whole = level == 1
-                setups = one.law.setups_of(path, hardware=whole)
-                self._memory.shift(column, setups, shift.size, shift.events[:-1])
-                one.law.shift(setups, shift.size)
-                one.drift.calm([path[1], *one.law.keys_of(setups)])
-                query.learnt.shifts.append(Shifted(metric, whole, shift))
-                return True
-        return False
+    def _start(self, path: tuple[int, int, int], metric: int) -> None:
+        """Forget what the fresh rows of a path stood for."""
+        fresh = self._scopes.fresh
+        self._ranges = fitted(self._ranges, self._scopes.end)
+        for level, row in enumerate(path):
+            if row in fresh:
+                self._law.start(row, level, path, metric)
+                self._intervals.start(row)
+                self._drift.forget(row)
+        if len(self._scopes) >= self._scopes.capacity:
+            self._memory.forget_paths(fresh)
+        fresh.clear()
+
+    def _slots(self, metric: int, unit: str | None, counts: Counts) -> Integers | None:
+        """Return `(n,)` slots to predict a metric in: of a unit, or of the best supported one."""
+        if unit is not None:
+            slot = self._units.slot(metric, unit)
+            return np.full(len(counts), slot) if slot else None
+        slots = self._units.slots(metric)
+        if len(slots) == 1:
+            return np.full(len(counts), slots[0])
+        totals = np.array([self._units.totals[slot] for slot in slots])
+        known = counts[:, :, slots] > 0
+        model, hardware = known[:, MODEL], known[:, HARDWARE]
+        # First what both were measured in, then what one was, then what the task was.
+        strength = 4.0 * (model & hardware) + 2.0 * (model | hardware) + known[:, TASK]
+        best = (strength + totals / (1.0 + totals.sum())).argmax(axis=1)
+        chosen: Integers = np.array(slots)[best]
+        return chosen
+
+    def _paths(
+        self, keys: Sequence[Keys], slots: Integers
+    ) -> tuple[list[list[str | None]], Integers]:
+        """Return the units `(n, m)`, and rows `(n, m, 3)` of the paths of cells."""
+        find = self._scopes.find
+        known: dict[tuple[int, int], tuple[str | None, int, int]] = {}
+        units: list[list[str | None]] = []
+        rows: list[int] = []
+        for one, line in zip(keys, slots.tolist(), strict=True):
+            task, hardware, setup = one.task, one.hardware, one.setup
+            own: list[str | None] = []
+            for slot in line:
+                found = known.get((slot, task))
+                if found is None:
+                    domain = self._units.find(slot, task)
+                    found = domain.unit or None, domain.key, find(domain.key, 0)
+                    known[slot, task] = found
+                unit, key, top = found
+                own.append(unit)
+                rows += top, find(key ^ hardware, 0), find(key ^ setup, 0)
+            units.append(own)
+        return units, np.array(rows).reshape(*slots.shape, 3)
 
     def _centre(
-        self,
-        query: _Query,
-        column: int,
-        domains: Sequence[Domain],
-        paths: Sequence[Path],
+        self, frame: Frame, metrics: Integers, slots: Integers, paths: Integers
     ) -> tuple[Floats, Floats]:
-        """Return `(n,)` centres and `(n,)` spreads of one metric."""
-        one, frame, memory = self._each[self.metrics[column]], query.frame, self._memory
-        rows = np.array([one.law.find(path) for path in paths])
-        centre = one.law.predict(rows, frame.linear)
-        units = np.array([[domain.unit_key] for domain in domains])
-        usable = (query.near >= 0) & (memory.unit[column].take(query.near) == units)
-        found = self._neighbours(query, column, units, usable)
-        expected = one.law.of_setups(
-            memory.law[column].take(found.rows), memory.linear.take(found.rows, axis=0)
-        )
-        left = memory.z[column].take(found.rows) - expected
-        correction = np.einsum("nk,nk->n", found.weights, left)
-        centre += np.clip(correction, -_CORRECTION, _CORRECTION)
-        bounds = np.array([one.ranges[domain.key] for domain in domains])
-        return np.clip(centre, bounds[:, 0] - _BEYOND, bounds[:, 1] + _BEYOND), found.spread
+        """Return `(n, m)` centres and `(n, m)` spreads."""
+        near = self._memory.near(frame.keys)
+        if len(frame) == 1:
+            correction, spread = self._corrections(frame, near, metrics, slots)
+        else:
+            correction, spread = np.empty(slots.shape), np.empty(slots.shape)
+            for start in range(0, len(frame), _CHUNK):
+                part = slice(start, start + _CHUNK)
+                correction[part], spread[part] = self._corrections(
+                    frame[part], near[part], metrics, slots[part]
+                )
+        centre = self._law.predict(frame.linear, paths)
+        centre += np.minimum(np.maximum(correction, -_CORRECTION), _CORRECTION)
+        bounds = self._ranges[paths[..., 0]]
+        centre = np.minimum(np.maximum(centre, bounds[..., 0] - _BEYOND), bounds[..., 1] + _BEYOND)
+        return centre, spread
 
-    def _neighbours(self, query: _Query, column: int, units: Integers, usable: Flags) -> Neighbours:
-        """Weigh what may be used, or take over what was weighed for a metric of the same runs.
+    def _corrections(
+        self, frame: Frame, near: Integers, metrics: Integers, slots: Integers
+    ) -> tuple[Floats, Floats]:
+        """Return `(n, m)` residuals that neighbours let expect, and what spread they leave."""
+        memory = self._memory
+        usable = np.empty((len(metrics), *near.shape), dtype=bool)
+        for plane, metric, own in zip(usable, metrics.tolist(), slots.T, strict=True):
+            np.equal(memory.slot[metric].take(near), own[:, None], out=plane)
+        usable &= near >= 0
+        found = self._process.weigh(memory, frame, near, usable)
+        left = memory.rest.take(found.rows, axis=0)
+        left -= self._law.offset.take(memory.path.take(found.rows, axis=0))
+        expected = np.einsum("pk,pkm->pm", found.weights, left)
+        return expected[found.which, metrics], found.spread[found.which]
 
-        A cell's neighbours for one metric serve another as well when all of them have it, and
-        hardly any other row has it besides.
+    def _surprise(self, frame: Frame, event: _Event, at: Integers) -> Learnt:
+        """Learn how wrong the predictions of an event's metrics were; bound what they teach.
+
+        Args:
+            frame: of the event's cell.
+            event: its `z` is moved to what is to be learnt.
+            at: `(p,)`, which of its metrics are predicted.
         """
-        memory, frame = self._memory, query.frame
-        if not query.weighed:
-            found = self._process.weigh(memory, frame, query.near, usable)
-            query.weighed.append((usable, found))
-            return found
-        others, found = query.weighed[0]
-        serves = memory.unit[column].take(found.rows) == units
-        fits = (serves | (found.weights == 0.0)).all(axis=1)
-        more = usable.sum(axis=1) > 1.1 * others.sum(axis=1) + 1.0
-        again = np.flatnonzero(~fits | more)
-        if not len(again):
-            return found
-        anew = self._process.weigh(
-            memory, frame.take(again.tolist()), query.near[again], usable[again]
-        )
-        rows, weights, spread = found.rows.copy(), found.weights.copy(), found.spread.copy()
-        rows[again], weights[again], spread[again] = anew.rows, anew.weights, anew.spread
-        return Neighbours(rows, weights, spread)
+        metrics, slots, paths = event.metrics[at], event.slots[at], event.paths[at]
+        centre, spread = self._centre(frame, metrics, slots[None], paths[None])
+        counts = self._support.of(frame.keys)
+        own = counts[0, :, np.minimum(slots, counts.shape[2] - 1)][None]
+        reasons = _reasons(own, frame, spread)[0]
+        error = event.z[at] - centre[0]
+        half_width = self._intervals.learn(metrics, paths, reasons, error)
+        learnt = Learnt()
+        reach = np.maximum(_CLIP, _CLIP_WIDTHS * half_width)
+        bounded = own[0, :, SETUP] >= _YOUNG
+        for one, (metric, path, wrong, width) in enumerate(
+            zip(metrics.tolist(), paths.tolist(), error.tolist(), half_width.tolist(), strict=True)
+        ):
+            learnt.surprises.append(Surprise(self.metrics[metric], wrong, width))
+            shifted = self._shifted(metric, path, wrong, width / _DEVIATIONS)
+            if shifted is not None:
+                learnt.shifts.append(shifted)
+                # What stood in the way of this event has moved: it is no surprise any more.
+                bounded[one] = False
+        reach[~bounded] = np.inf
+        event.z[at] = centre[0] + np.minimum(np.maximum(error, -reach), reach)
+        return learnt
+
+    def _shifted(
+        self, metric: int, path: Sequence[int], error: float, usual: float
+    ) -> Shifted | None:
+        """Watch for a shift of the hardware or the set-up; move what was measured before it."""
+        event = self._memory.next_event
+        for level in (1, 2):
+            shift = self._drift.add(path[level], error, usual, event)
+            if shift is not None and abs(shift.size) > _SHIFT:
+                whole = level == 1
+                setups = self._law.setups_of(path, hardware=whole)
+                self._memory.shift(metric, setups, shift.size, shift.events[:-1])
+                self._law.shift(setups, shift.size)
+                self._drift.calm([path[1], *setups.tolist()])
+                return Shifted(self.metrics[metric], whole, shift)
+        return None
+
+    def _rest(self, metric: int, domain: int) -> None:
+        """Find anew what a law that has changed leaves of the measurements in memory."""
+        memory = self._memory
+        used = memory.used
+        laws = self._law.laws_of(memory.path[:used, metric])
+        rows = np.flatnonzero(laws == self._law.laws_of_domain(domain))
+        if 4 * len(rows) < used:
+            values = self._law.law_at(memory.linear.take(rows, axis=0), domain)
+        else:
+            values = self._law.law_at(memory.linear[:used], domain)[rows]
+        memory.rest[rows, metric] = memory.z[rows, metric] - values
 
 
-@lru_cache(maxsize=4096)
-def domain_of(unit: str, task: int) -> Domain:
-    """Return the domain of a unit or kind and the key of a task."""
-    number = number_of(unit)
-    return Domain(unit, number, task, hash((number, task)))
+def _nothing(cells: int) -> Guesses:
+    none = np.zeros((cells, 0))
+    return Guesses([], [[]] * cells, none, none, none, np.zeros((cells, 0, 5), dtype=np.int32))
 
 
-def _guesses(
-    one: _Metric,
-    frame: Frame,
-    paths: Sequence[Path],
-    counts: Integers,
-    centre: Floats,
-    spread: Floats,
-) -> Guesses:
-    reasons = one.reasons(counts, frame, spread)
-    half_width, confidence = one.intervals.half_widths(paths, reasons)
-    # Nobody has measured how wrong one is where neither model nor hardware is known.
-    stranger = (counts[:, MODEL] == 0) & (counts[:, HARDWARE] == 0)
-    half_width = np.where(stranger, np.maximum(half_width, np.log(2.0)), half_width)
-    confidence = np.where(stranger, np.minimum(confidence, 0.25), confidence)
-    counts[:, SETUP + 1] = one.total
-    return Guesses(centre, half_width, confidence, counts[:, : SETUP + 2])
+def _reasons(counts: Counts, frame: Frame, spread: Floats) -> Floats:
+    """Return `(n, m, k)`, what the size of an error may depend on; see `_REASON_PRIOR`.
 
-
-def _path(domain: Domain, keys: Keys) -> Path:
-    key = domain.key
-    return key, key ^ keys.hardware, key ^ keys.setup
+    Args:
+        counts: `(n, m, 7)`, as of `Support.of`.
+        frame: of `n` cells.
+        spread: `(n, m)`, standard deviations by the process.
+    """
+    reasons = np.empty((*spread.shape, len(_REASON_PRIOR)))
+    zero = counts == 0
+    stem = counts[..., STEM]
+    undescribed = (frame.linear[:, NO_PARAMS] * frame.linear[:, NO_GMACS] > 0.0)[:, None]
+    nameless = undescribed & zero[..., STEM]
+    reasons[..., 0] = 1.0
+    # However well a set-up is known, it says nothing of a network that nobody described.
+    reasons[..., 1] = (np.log1p(np.minimum(counts[..., SETUP], 300)) - 3.0) * ~nameless
+    reasons[..., 2] = zero[..., SETUP]
+    reasons[..., 3] = zero[..., HARDWARE]
+    reasons[..., 4] = zero[..., STEM]
+    reasons[..., 5] = (np.log1p(np.minimum(stem, 50)) - 2.0) * ~zero[..., STEM]
+    reasons[..., 6] = ~zero[..., STEM_HARDWARE]
+    reasons[..., 7] = frame.missing[:, None]
+    # Beyond the process's own prior, likeness knows nothing more.
+    reasons[..., 8] = np.log(np.minimum(spread, 1.0)) + 2.0
+    reasons[..., 9] = nameless
+    return reasons

@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.learning.features import PARTS, SIZES, WIDTH, Frame, Keys
+from agent.learning.rows import Rows, fitted
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Singles = NDArray[np.float32]
+Names = NDArray[np.int32]
 
 RINGS = (
     ("setup stem batch", 20),
@@ -34,21 +36,18 @@ RINGS = (
 item is one network with all of its sizes, whatever it runs on; size and batch are those within a
 factor of about 1.6."""
 
-_NONE = [np.full(size, -1, dtype=np.int64) for _, size in RINGS]
-
 BREADTH = sum(size for _, size in RINGS)
 
-MARKS = (*SIZES, "group", "stem", "model")
-"""The sizes of a frame, and short numbers for names: equal ones mean the same name."""
+NAMES = ("group", "stem", "model")
+"""What a measurement is recognised by besides its sizes, in short numbers: equal ones mean the
+same name."""
 
-NO_UNIT = 0
-"""Stands where a unit would, for a metric that was not measured."""
+NO_SLOT = 0
+"""Stands where the slot of a unit would, for a metric that was not measured."""
 
-_BY_ROW = {"marks": 0, "linear": 0, "setup": 0, "z": 1, "law": 1, "unit": 1}
-"""Which axis of an array counts the rows."""
-
-_EXACT = 1 << 24
-"""Whole numbers below this are exact in single precision."""
+_ARRAYS = ("sizes", "linear", "setup", "z", "rest", "path")
+_PLANES = ("names", "slot")
+_SHORT = (1 << 31) - 1
 
 
 class Memory:
@@ -56,110 +55,155 @@ class Memory:
 
     Args:
         metrics: how many metrics there are.
+        size_weights: `(len(SIZES),)`, how much a step in each size sets measurements apart.
         part_costs: `(len(PARTS),)`, how much another value of each part sets set-ups apart.
         rows: how many measurements are remembered.
         setups: how many set-ups are told apart.
 
     Attributes:
-        marks: `(rows, len(MARKS))`, what a measurement is recognised by; see `marks_of`.
+        sizes: `(rows, len(SIZES))`, the weighted sizes of a frame.
+        names: `len(NAMES)` arrays `(rows,)`.
         linear: `(rows, WIDTH)`, as in `Frame`.
         setup: `(rows,)`, the place of the set-up in `apart`.
         apart: `(setups, setups)`, how far set-ups are apart.
-        z: `(metrics, rows)`, logs of the measured values.
-        law: `(metrics, rows)`, the row of the mixed model's set-up.
-        unit: `(metrics, rows)`, the unit; 0 for a metric that was not measured.
+        slot: for each metric `(rows,)`, of its unit; 0 where it was not measured.
+        z: `(rows, metrics)`, logs of the measured values.
+        rest: `(rows, metrics)`, what the law of the domain leaves of them.
+        path: `(rows, metrics)`, the row of the set-up's offset from that law.
     """
 
     def __init__(
-        self, metrics: int, part_costs: Sequence[float], rows: int = 32_768, setups: int = 1024
+        self,
+        metrics: int,
+        size_weights: Sequence[float],
+        part_costs: Sequence[float],
+        rows: int = 32_768,
+        setups: int = 1024,
     ) -> None:
         self.rows = rows
-        self._setups = setups
         self._next = 0
-        self.marks = np.zeros((rows, len(MARKS)), dtype=np.float32)
+        self.sizes = np.zeros((rows, len(SIZES)), dtype=np.float32)
+        self.names = [np.zeros(rows, dtype=np.int32) for _ in NAMES]
         self.linear = np.zeros((rows, WIDTH))
         self.setup = np.zeros(rows, dtype=np.int64)
-        self.z = np.zeros((metrics, rows))
-        self.law = np.zeros((metrics, rows), dtype=np.int64)
-        self.unit = np.zeros((metrics, rows), dtype=np.int64)
+        self.slot = [np.zeros(rows, dtype=np.int16) for _ in range(metrics)]
+        self.z = np.zeros((rows, metrics))
+        self.rest = np.zeros((rows, metrics))
+        self.path = np.zeros((rows, metrics), dtype=np.int64)
         self.apart = np.zeros((8, 8), dtype=np.float32)
+        self._weights = np.array(size_weights, dtype=np.float32)
         self._costs = np.array(part_costs, dtype=np.float32)
         self._parts = np.zeros((8, len(PARTS)), dtype=np.int64)
-        self._places: dict[int, int] = {}
-        self._rings: list[dict[int, Integers]] = [{} for _ in RINGS]
-        self._ends: list[dict[int, int]] = [{} for _ in RINGS]
+        self._places = Rows(setups, first=0)
+        self._keys = [Rows(max(rows // 4, 1)) for _ in RINGS]
+        # Row 0 of each table is the empty ring of a key that is not known.
+        self._rings = [np.full((8, size), -1, dtype=np.int32) for _, size in RINGS]
+        self._ends = [[0] for _ in RINGS]
 
-    def add(self, frame: Frame, z: Floats, law: Integers, unit: Integers) -> None:
-        """Remember the first row of a frame with its metrics `(metrics,)`."""
-        at = self._next % self.rows
-        self._next += 1
-        keys = frame.keys[0]
-        self.marks[at] = marks_of(frame)[0]
-        self.linear[at] = frame.linear[0]
-        self.setup[at] = self._place(keys)
-        self.z[:, at], self.law[:, at], self.unit[:, at] = z, law, unit
-        for (_, size), rings, ends, key in zip(
-            RINGS, self._rings, self._ends, keys.rings, strict=True
-        ):
-            ring = rings.pop(key, None)
-            end = ends.pop(key, 0)
-            if ring is None:
-                ring = np.full(size, -1, dtype=np.int64)
-                if len(rings) >= self.rows // 4:
-                    oldest = next(iter(rings))
-                    del rings[oldest], ends[oldest]
-            ring[end % size] = at
-            rings[key] = ring
-            ends[key] = end + 1
+    @property
+    def used(self) -> int:
+        """How many measurements are remembered."""
+        return min(self._next, self.rows)
 
     @property
     def next_event(self) -> int:
         """The number of the measurement that is remembered next."""
         return self._next
 
-    def shift(self, column: int, laws: Integers, size: float, but: Sequence[int]) -> None:
+    def add(
+        self, frame: Frame, slots: Sequence[int], z: Floats, rest: Floats, path: Integers
+    ) -> None:
+        """Remember the first row of a frame with its metrics `(metrics,)`."""
+        at = self._next % self.rows
+        self._next += 1
+        keys = frame.keys[0]
+        self.setup[at] = self._place(keys)
+        self.sizes[at], self.linear[at] = self.weighted(frame)[0], frame.linear[0]
+        self.z[at], self.rest[at], self.path[at] = z, rest, path
+        for plane, name in zip(self.names, _names(keys), strict=True):
+            plane[at] = name
+        for column, slot in zip(self.slot, slots, strict=True):
+            column[at] = slot
+        for ring, key in enumerate(keys.rings):
+            rows, ends = self._keys[ring], self._ends[ring]
+            row = rows.place(key)
+            if rows.fresh:
+                rows.fresh.clear()
+                self._rings[ring] = fitted(self._rings[ring], row + 1, -1)
+                self._rings[ring][row] = -1
+                if row == len(ends):
+                    ends.append(0)
+                ends[row] = 0
+            table = self._rings[ring]
+            table[row, ends[row] % table.shape[1]] = at
+            ends[row] += 1
+
+    def weighted(self, frame: Frame) -> Singles:
+        """Return `(n, len(SIZES))` sizes of a frame as they are kept here."""
+        sizes: Singles = frame.sizes * self._weights
+        return sizes
+
+    def shift(self, column: int, paths: Integers, size: float, but: Sequence[int]) -> None:
         """Move what was measured of one metric in set-ups, but for some events.
 
         Args:
             column: which metric.
-            laws: rows of the mixed model that stand for the set-ups.
+            paths: rows of the set-ups' offsets.
             size: what to add.
             but: numbers of events, those that were measured after the shift.
         """
-        moved = np.isin(self.law[column], laws) & (self.unit[column] != NO_UNIT)
+        moved = np.isin(self.path[:, column], paths) & (self.slot[column] != NO_SLOT)
         moved[[event % self.rows for event in but]] = False
-        self.z[column, moved] += size
+        self.z[moved, column] += size
+        self.rest[moved, column] += size
+
+    def forget_paths(self, paths: Sequence[int]) -> None:
+        """Forget measurements whose set-ups' offsets are forgotten."""
+        for plane, path in zip(self.slot, self.path.T, strict=True):
+            plane[np.isin(path, paths)] = NO_SLOT
+
+    def forget_slot(self, slot: int) -> None:
+        """Forget what was measured in the unit of a slot."""
+        for plane in self.slot:
+            plane[plane == slot] = NO_SLOT
 
     def near(self, keys: Sequence[Keys]) -> Integers:
         """Return `(n, BREADTH)` rows that may be like cells, each once and in their order.
 
-        Where there are fewer, -1 fills up.
+        Where there are fewer, -1 fills up. The width is always the same, so that what is found
+        for a cell never depends on the cells beside it.
         """
-        lines = zip(*[one.rings for one in keys], strict=True)
         near = np.concatenate(
             [
-                np.concatenate([rings.get(key, none) for key in line]).reshape(-1, len(none))
-                for rings, none, line in zip(self._rings, _NONE, lines, strict=True)
+                table.take([find(key, 0) for key in line], axis=0)
+                for table, find, line in zip(
+                    self._rings,
+                    [rows.find for rows in self._keys],
+                    zip(*[one.rings for one in keys], strict=True),
+                    strict=True,
+                )
             ],
             axis=1,
         )
         near.sort(axis=1)
-        near[:, 1:][near[:, 1:] == near[:, :-1]] = -1
-        return near
+        np.copyto(near[:, 1:], -1, where=near[:, 1:] == near[:, :-1])
+        return near.astype(np.int64)
 
-    def distances(self, keys: Sequence[Keys]) -> Singles:
-        """Return `(n, setups)`, how far the set-ups of cells are from those in memory."""
-        used = max(1, len(self._places))
-        distances = np.empty((len(keys), used), dtype=np.float32)
-        strange: dict[int, Singles] = {}
-        for line, one in zip(distances, keys, strict=True):
-            place = self._places.get(one.setup)
-            if place is not None:
-                line[:] = self.apart[place, :used]
-                continue
-            if one.setup not in strange:
-                strange[one.setup] = self._distance(one, used)
-            line[:] = strange[one.setup]
+    def distances(self, keys: Sequence[Keys], rows: Integers) -> Singles:
+        """Return `(n, b)`, how far the set-ups of cells are from those of rows `(n, b)`."""
+        find = self._places.find
+        places = [find(one.setup, -1) for one in keys]
+        setups = self.setup.take(rows)
+        flat = np.array(places)[:, None] * len(self.apart) + setups
+        distances: Singles = self.apart.reshape(-1).take(flat, mode="clip")
+        if min(places) < 0:
+            used = max(1, len(self._places))
+            strange: dict[int, Singles] = {}
+            for at, (place, one) in enumerate(zip(places, keys, strict=True)):
+                if place < 0:
+                    if one.setup not in strange:
+                        strange[one.setup] = self._distance(one, used)
+                    distances[at] = strange[one.setup][setups[at]]
         return distances
 
     def _distance(self, keys: Keys, used: int) -> Singles:
@@ -167,43 +211,49 @@ class Memory:
         return distance
 
     def _place(self, keys: Keys) -> int:
-        place = self._places.pop(keys.setup, -1)
-        if place < 0:
-            place = len(self._places)
-            if place >= self._setups:
-                place = self._places.pop(next(iter(self._places)))
-                self.unit[:, self.setup == place] = NO_UNIT
-            elif place >= len(self._parts):
-                self._parts = np.concatenate((self._parts, np.zeros_like(self._parts)))
+        place = self._places.place(keys.setup)
+        if self._places.fresh:
+            self._places.fresh.clear()
+            if len(self._places) == self._places.capacity:
+                for plane in self.slot:
+                    plane[self.setup == place] = NO_SLOT
+            if place >= len(self._parts):
+                self._parts = fitted(self._parts, place + 1)
                 apart = np.zeros((len(self._parts), len(self._parts)), dtype=np.float32)
                 apart[:place, :place] = self.apart[:place, :place]
                 self.apart = apart
             self._parts[place] = keys.parts
-            used = len(self._places) + 1
+            used = len(self._places)
             self.apart[place, :used] = self._distance(keys, used)
             self.apart[:used, place] = self.apart[place, :used]
-        self._places[keys.setup] = place
         return place
 
     def __getstate__(self) -> dict[str, object]:
         """Leave out the rows that were never used."""
-        used = slice(min(self._next, self.rows))
-        cut = ((used,), (slice(None), used))
-        return {
-            name: value[cut[_BY_ROW[name]]] if name in _BY_ROW else value
-            for name, value in vars(self).items()
-        }
+        state = dict(vars(self))
+        for name in _ARRAYS:
+            state[name] = state[name][: self.used]
+        for name in _PLANES:
+            state[name] = [plane[: self.used] for plane in state[name]]
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        for name, axis in _BY_ROW.items():
-            used = state[name]
-            more = list(used.shape)
-            more[axis] = self.rows - more[axis]
-            setattr(self, name, np.concatenate((used, np.zeros(more, used.dtype)), axis=axis))
+        for name in _ARRAYS:
+            setattr(self, name, self._whole(state[name]))
+        for name in _PLANES:
+            setattr(self, name, [self._whole(plane) for plane in state[name]])
+
+    def _whole(self, used: NDArray[Any]) -> NDArray[Any]:
+        more = np.zeros((self.rows - len(used), *used.shape[1:]), used.dtype)
+        return np.concatenate((used, more))
 
 
-def marks_of(frame: Frame) -> Singles:
-    """Return `(n, len(MARKS))`, what the cells of a frame are recognised by."""
-    names = [(one.group % _EXACT, one.stem % _EXACT, one.model % _EXACT) for one in frame.keys]
-    return np.concatenate((frame.sizes, np.array(names, dtype=np.float32)), axis=1)
+def names_of(frame: Frame) -> list[Names]:
+    """Return `len(NAMES)` arrays `(n,)` of short numbers for the names in a frame."""
+    names = [_names(one) for one in frame.keys]
+    return [np.array(plane, dtype=np.int32) for plane in zip(*names, strict=True)]
+
+
+def _names(keys: Keys) -> tuple[int, int, int]:
+    return keys.group & _SHORT, keys.stem & _SHORT, keys.model & _SHORT

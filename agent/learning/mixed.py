@@ -4,17 +4,22 @@ A linear mixed model with random intercepts (Laird and Ware 1982): the weights a
 whole domain, the offsets are drawn towards zero, those of a set-up on top of its hardware's.
 Everything is kept as sufficient statistics, so that offsets always fit the weights of now and
 the weights are freed of the offsets exactly, whatever the order of the events.
+
+What is kept of domains, hardware and set-ups lies in rows that the caller gives out, so that
+the metrics of one event are learnt at once, each in its own rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.learning.rows import fitted
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-Path = tuple[int, int, int]
-"""Keys of a domain, of a hardware in it, and of a set-up of that."""
 
 _SHARE_AFTER = 100.0
 """Events of one offset after which its further events count less and less for the weights: the
@@ -27,186 +32,180 @@ _HARDWARE_FIRMNESS = 0.04
 _SETUP_FIRMNESS = 0.16
 """Variance of one event over the variance between hardware, and between set-ups of one."""
 
-
-class _Rows:
-    """Arrays that grow together, with a dictionary from keys to rows."""
-
-    def __init__(self, width: int, capacity: int) -> None:
-        self.capacity = capacity
-        self.index: dict[int, int] = {}
-        self.parent = np.zeros(8, dtype=np.int64)
-        self.count = np.zeros(8)
-        self.sum_x = np.zeros((8, width))
-        self.sum_z = np.zeros(8)
-        self.offset = np.zeros(8)
-
-    def place(self, key: int, parent: int) -> int:
-        row = self.index.pop(key, -1)
-        if row < 0:
-            row = len(self.index)
-            if row >= self.capacity:
-                row = self.index.pop(next(iter(self.index)))
-            elif row >= len(self.count):
-                for name in ("parent", "count", "sum_x", "sum_z", "offset"):
-                    old = getattr(self, name)
-                    setattr(self, name, np.concatenate((old, np.zeros_like(old))))
-            self.parent[row] = parent
-            self.count[row] = self.sum_z[row] = self.offset[row] = 0.0
-            self.sum_x[row] = 0.0
-        self.index[key] = row
-        return row
-
-    def add(self, row: int, x: Floats, z: float) -> None:
-        self.count[row] = self.count[row] * _MEMORY + 1.0
-        self.sum_x[row] = self.sum_x[row] * _MEMORY + x
-        self.sum_z[row] = self.sum_z[row] * _MEMORY + z
+_OFTEN = 24.0
+"""Weights are solved anew when a domain has grown by one part in so many."""
 
 
 class MixedModel:
     """Predicts by the law of a domain and the offset of a set-up or, failing that, a hardware.
 
+    An event is kept as its features and its value side by side, `(d + 1,)`; the first feature
+    is the constant 1, so that sums of events count them as well. Row 0 stands for nothing.
+
     Args:
-        root: `(d,)`, the weights to start from: physics.
+        roots: `(metrics, d)`, the weights to start from: physics.
         precision: `(d,)`: how firmly weights are drawn to the root, in events' information.
-        capacity: how many set-ups are kept; the ones unused for longest go first.
-        domains: how many domains are kept.
+
+    Attributes:
+        offset: `(rows,)`, how far a hardware or a set-up stays from the law.
     """
 
-    def __init__(
-        self, root: Floats, precision: Floats, capacity: int = 1024, domains: int = 64
-    ) -> None:
-        width = len(root)
-        self.capacity = capacity
-        self._root = np.array(root, dtype=float)
+    def __init__(self, roots: Floats, precision: Floats) -> None:
+        self._roots = np.array(roots, dtype=float)
         self._precision = np.array(precision, dtype=float)
-        self._domains = _Rows(width, domains)
-        self._hardware = _Rows(width, capacity)
-        self._setups = _Rows(width, capacity)
-        self._weights = np.tile(self._root, (domains, 1))
-        self._gram = np.zeros((domains, width, width))
-        self._moment = np.zeros((domains, width))
-        self._unsolved = np.zeros(domains)
-        self._shared = _Shares(width)
+        self._width = width = len(self._precision)
+        self.offset = np.zeros(16)
+        self._sums = np.zeros((16, width + 1))
+        self._shares = np.zeros((16, width + 1))
+        self._events = np.zeros(16)
+        self._hardware = np.zeros(16, dtype=np.int64)
+        # Where the law of a row lies in the arrays below; of domains and their set-ups.
+        self._law = np.full(16, -1, dtype=np.int64)
+        self._is_setup = np.zeros(16, dtype=bool)
+        self._free: list[int] = []
+        self._metric = np.zeros(4, dtype=np.int64)
+        self._weights = np.zeros((4, width + 1))
+        self._gram = np.zeros((4, width + 1, width + 1))
+        self._count = np.zeros(4)
+        self._unsolved = np.zeros(4)
+        self._laws = 0
 
-    def __len__(self) -> int:
-        return len(self._setups.index)
+    def start(self, row: int, level: int, path: Sequence[int], metric: int) -> None:
+        """Forget what a row stood for; it is the domain, hardware or set-up (0, 1, 2) of a path."""
+        self._fit(row + 1)
+        if self._law[row] >= 0 and not self._is_setup[row]:
+            self._free.append(int(self._law[row]))
+        self._sums[row] = self._shares[row] = 0.0
+        self._events[row] = self.offset[row] = 0.0
+        self._hardware[row] = 0
+        self._law[row] = -1
+        self._is_setup[row] = level == 2
+        if level == 0:
+            self._law[row] = self._new_law(metric)
+        elif level == 2:
+            self._law[row] = self._law[path[0]]
+            self._hardware[row] = path[1]
+            self.offset[row] = self.offset[path[1]]
 
-    def find(self, path: Path) -> tuple[int, int, int]:
-        """Return the rows of a domain, a hardware and a set-up; -1 for one that is not known."""
-        return (
-            self._domains.index.get(path[0], -1),
-            self._hardware.index.get(path[1], -1),
-            self._setups.index.get(path[2], -1),
-        )
+    def law(self, x: Floats, domains: Integers) -> Floats:
+        """Return `(n, m)` values of the laws alone at features `(n, d)` for domains `(n, m)`."""
+        laws = self._law[domains]
+        if len(x) == 1:
+            one: Floats = np.einsum("nd,ud->nu", x, self._weights[laws[0], :-1])
+            return one
+        used, place = np.unique(laws, return_inverse=True)
+        values: Floats = np.einsum("nd,ud->nu", x, self._weights[used, :-1])
+        return values[np.arange(len(x))[:, None], place.reshape(laws.shape)]
 
-    def predict(self, rows: Integers, x: Floats) -> Floats:
-        """Return the `(n,)` values at features `(n, d)` for rows `(n, 3)` as of `find`."""
-        domain, hardware, setup = rows.T
-        value: Floats = np.einsum("nd,nd->n", self._weights[domain], x)
-        known = np.where(hardware >= 0, self._hardware.offset[hardware], 0.0)
-        value += np.where(setup >= 0, self._setups.offset[setup], known)
-        return value
+    def predict(self, x: Floats, paths: Integers) -> Floats:
+        """Return `(n, m)` values at features `(n, d)` for rows of paths `(n, m, 3)`, 0 unknown."""
+        hardware, setup = paths[..., 1], paths[..., 2]
+        offset: Floats = self.offset[np.where(setup > 0, setup, hardware)]
+        return self.law(x, paths[..., 0]) + offset
 
-    def of_setups(self, setups: Integers, x: Floats) -> Floats:
-        """Return the values at features `(..., d)` for known set-ups `(...)`."""
-        domains = self._setups.parent.take(setups)
-        if (domains == domains.flat[0]).all():
-            value: Floats = x @ self._weights[domains.flat[0]]
-        else:
-            value = np.einsum("...d,...d->...", self._weights.take(domains, axis=0), x)
-        return value + self._setups.offset.take(setups)
+    def learn(self, paths: Integers, x: Floats, z: Floats) -> list[int]:
+        """Learn one event `x (d,)` with values `z (m,)` in rows of paths `(m, 3)`.
 
-    def learn(self, path: Path, x: Floats, z: float) -> int:
-        """Learn one event `x (d,)`, `z`; return the row of its set-up."""
-        top = self._domains.place(path[0], 0)
-        middle = self._hardware.place(path[1], top)
-        row = self._setups.place(path[2], top)
-        self._shared.fit(len(self._setups.count))
-        share = min(1.0, _SHARE_AFTER / (1.0 + self._shared.events[row]))
-        share *= min(1.0, 3.0 * _SHARE_AFTER / (1.0 + float(self._hardware.sum_x[middle, 0])))
-        self._gram[top] += np.outer(share * x, x)
-        self._moment[top] += (share * z) * x
-        self._domains.count[top] += 1.0
-        self._unsolved[top] += 1.0
-        self._shared.add(row, share, x, z)
-        self._hardware.add(middle, x, z)
-        self._setups.add(row, x, z)
-        self._shared.hardware[row] = middle
-        if self._unsolved[top] * 24.0 > self._domains.count[top]:
-            self._solve(top)
-        else:
-            self._offset(np.array([row]), np.array([middle]), self._weights[top])
-        return row
+        Returns:
+            Places in `paths` whose laws were solved anew.
+        """
+        laws = self._law[paths[:, 0]]
+        hardware, setups = paths[:, 1], paths[:, 2]
+        event = np.empty((len(z), self._width + 1))
+        event[:, :-1] = x
+        event[:, -1] = z
+        share = np.minimum(1.0, _SHARE_AFTER / (1.0 + self._events[setups]))
+        share *= np.minimum(1.0, 3.0 * _SHARE_AFTER / (1.0 + self._sums[hardware, 0]))
+        part = share[:, None] * event
+        self._gram[laws] += part[:, :, None] * event[:, None, :]
+        self._shares[setups] += part
+        self._events[setups] += 1.0
+        self._sums[hardware] = self._sums[hardware] * _MEMORY + event
+        self._sums[setups] = self._sums[setups] * _MEMORY + event
+        self._count[laws] += 1.0
+        self._unsolved[laws] += 1.0
+        self._offset(setups, hardware, self._weights[laws])
+        late = self._unsolved[laws] * _OFTEN > self._count[laws]
+        due = [at for at, is_late in enumerate(late.tolist()) if is_late]
+        for at in due:
+            self._solve(int(laws[at]))
+        return due
+
+    def laws_of(self, setups: Integers) -> Integers:
+        """Return where the laws of set-ups lie; -1 for rows that are no set-up."""
+        return np.where(self._is_setup[setups], self._law[setups], -1)
+
+    def laws_of_domain(self, domain: int) -> int:
+        """Return where the law of a domain lies."""
+        return int(self._law[domain])
+
+    def law_at(self, x: Floats, domain: int) -> Floats:
+        """Return `(n,)` values of one domain's law at features `(n, d)`."""
+        values: Floats = x @ self._weights[self._law[domain], :-1]
+        return values
 
     def shift(self, setups: Integers, size: float) -> None:
         """Move what set-ups and their hardware rest on, as if all had been measured so."""
-        here, above = self._setups, self._hardware
-        here.sum_z[setups] += size * here.count[setups]
-        hardware = self._shared.hardware[setups]
-        np.add.at(above.sum_z, hardware, size * here.count[setups])
-        self._shared.sum_z[setups] += size * self._shared.count[setups]
-        for row in setups:
-            top = int(here.parent[row])
-            self._moment[top] += size * self._shared.sum_x[row]
-            self._offset(np.array([row]), self._shared.hardware[row : row + 1], self._weights[top])
+        moved = size * self._sums[setups, 0]
+        self._sums[setups, -1] += moved
+        hardware, laws = self._hardware[setups], self._law[setups]
+        part = size * self._shares[setups]
+        # Several set-ups may lie on one hardware, and all of one metric in one law or another.
+        for above, law, own, more in zip(
+            hardware.tolist(), laws.tolist(), part, moved, strict=True
+        ):
+            self._sums[above, -1] += more
+            self._gram[law, :, -1] += own
+            self._gram[law, -1, :] += own
+        self._shares[setups, -1] += part[:, 0]
+        self._offset(setups, hardware, self._weights[laws])
 
-    def keys_of(self, setups: Integers) -> list[int]:
-        """Return the keys of set-ups by their rows."""
-        wanted = set(setups.tolist())
-        return [key for key, row in self._setups.index.items() if row in wanted]
-
-    def setups_of(self, path: Path, *, hardware: bool) -> Integers:
-        """Return the rows of the set-up of a path, or of all set-ups of its hardware."""
+    def setups_of(self, path: Sequence[int], *, hardware: bool) -> Integers:
+        """Return the row of the set-up of a path, or of all set-ups of its hardware."""
         if not hardware:
-            return np.array([self._setups.index[path[2]]])
-        used = len(self._setups.index)
-        found: Integers = np.flatnonzero(
-            self._shared.hardware[:used] == self._hardware.index[path[1]]
-        )
+            return np.array([path[2]])
+        found: Integers = np.flatnonzero((self._hardware == path[1]) & self._is_setup)
         return found
 
-    def _solve(self, top: int) -> None:
-        rows = np.flatnonzero(self._setups.parent[: len(self._setups.index)] == top)
-        share = self._shared
-        spread = 1.0 / (share.count[rows] + _HARDWARE_FIRMNESS)
-        sums = share.sum_x[rows]
-        gram = self._gram[top] - (sums * spread[:, None]).T @ sums
-        moment = self._moment[top] - sums.T @ (share.sum_z[rows] * spread)
-        gram[np.diag_indices_from(gram)] += self._precision
-        moment += self._precision * self._root
-        self._weights[top] = np.linalg.solve(gram, moment)
-        self._unsolved[top] = 0.0
-        self._offset(rows, share.hardware[rows], self._weights[top])
+    def _solve(self, law: int) -> None:
+        rows = np.flatnonzero(self._is_setup & (self._law == law))
+        sums = self._shares[rows]
+        spread = 1.0 / (sums[:, 0] + _HARDWARE_FIRMNESS)
+        gram = self._gram[law] - (sums * spread[:, None]).T @ sums
+        gram[:-1, -1] += self._precision * self._roots[self._metric[law]]
+        within = gram[:-1, :-1]
+        within[np.diag_indices(self._width)] += self._precision
+        self._weights[law, :-1] = np.linalg.solve(within, gram[:-1, -1])
+        self._unsolved[law] = 0.0
+        weights = np.broadcast_to(self._weights[law], sums.shape)
+        self._offset(rows, self._hardware[rows], weights)
 
-    def _offset(self, rows: Integers, hardware: Integers, weights: Floats) -> None:
-        above, here = self._hardware, self._setups
-        left = above.sum_z[hardware] - above.sum_x[hardware] @ weights
-        above.offset[hardware] = left / (above.count[hardware] + _HARDWARE_FIRMNESS)
-        count = here.count[rows]
-        left = here.sum_z[rows] - here.sum_x[rows] @ weights - count * above.offset[hardware]
-        here.offset[rows] = above.offset[hardware] + left / (count + _SETUP_FIRMNESS)
+    def _offset(self, setups: Integers, hardware: Integers, weights: Floats) -> None:
+        """Fit offsets to weights `(m, d + 1)`, whose last is -1 to stand for the value."""
+        here, above = self._sums[setups], self._sums[hardware]
+        left = -np.einsum("md,md->m", above, weights)
+        start = left / (above[:, 0] + _HARDWARE_FIRMNESS)
+        self.offset[hardware] = start
+        left = -np.einsum("md,md->m", here, weights) - here[:, 0] * start
+        self.offset[setups] = start + left / (here[:, 0] + _SETUP_FIRMNESS)
 
+    def _new_law(self, metric: int) -> int:
+        if self._free:
+            law = self._free.pop()
+        else:
+            law = self._laws
+            self._laws += 1
+            for name in ("_metric", "_weights", "_gram", "_count", "_unsolved"):
+                setattr(self, name, fitted(getattr(self, name), law + 1))
+        self._metric[law] = metric
+        self._weights[law, :-1] = self._roots[metric]
+        self._weights[law, -1] = -1.0
+        self._gram[law] = 0.0
+        self._count[law] = self._unsolved[law] = 0.0
+        return law
 
-class _Shares:
-    """What each set-up gave to the weights of its domain, to take its offset out of them."""
-
-    def __init__(self, width: int) -> None:
-        self.count = np.zeros(0)
-        self.events = np.zeros(0)
-        self.sum_x = np.zeros((0, width))
-        self.sum_z = np.zeros(0)
-        self.hardware = np.zeros(0, dtype=np.int64)
-
-    def fit(self, rows: int) -> None:
-        missing = rows - len(self.count)
-        if missing > 0:
-            for name in ("count", "events", "sum_x", "sum_z", "hardware"):
-                old = getattr(self, name)
-                more = np.zeros((missing, *old.shape[1:]), dtype=old.dtype)
-                setattr(self, name, np.concatenate((old, more)))
-
-    def add(self, row: int, share: float, x: Floats, z: float) -> None:
-        self.count[row] += share
-        self.events[row] += 1.0
-        self.sum_x[row] += share * x
-        self.sum_z[row] += share * z
+    def _fit(self, rows: int) -> None:
+        if rows > len(self.offset):
+            for name in ("offset", "_sums", "_shares", "_events", "_hardware", "_is_setup"):
+                setattr(self, name, fitted(getattr(self, name), rows))
+            self._law = fitted(self._law, rows, -1)

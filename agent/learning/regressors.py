@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -33,13 +32,12 @@ _TEXTS = frozenset(
         "parallelism",
     }
 )
-_FIELDS = tuple(one.name for one in fields(Cell))
 
 
 def cell_of_mapping(x: Mapping[str, Any]) -> Cell:
     """Return the cell that a mapping describes; what is no field of a cell is passed over."""
     known: dict[str, Any] = {"model": "", "hardware": ""}
-    for name in _FIELDS:
+    for name in Cell._fields:
         value = x.get(name)
         if value is None:
             continue
@@ -86,11 +84,8 @@ class CellRegressor(base.Regressor):
         """Return the value to expect of the cell `x`; zero before anything was learnt."""
         frame = self._frame(x)
         unit = str(x.get(self.unit) or "")
-        domain = self._learner.domain(self.metric, unit, frame.keys[0].task)
-        if domain is None:
-            return 0.0
-        guesses = self._learner.predict(frame, {self.metric: [domain]})
-        return math.exp(float(guesses[self.metric].centre[0]))
+        centre = self._learner.predict(frame, [self.metric], {self.metric: unit}).centre
+        return math.exp(float(centre[0, 0])) if centre.size else 0.0
 
     @staticmethod
     def _frame(x: Mapping[Any, Any]) -> Frame:

@@ -2,69 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
 from agent.learning.features import Keys
+from agent.learning.rows import Rows, fitted
 
-CELL, MODEL, HARDWARE, SETUP, STEM, STEM_HARDWARE = range(6)
-"""The columns of `Support.of`."""
+Counts = NDArray[np.int32]
 
-_ALL = -2
-"""Stands for all measurements of a unit."""
-
-_NOTHING = (0,) * 6
+CELL, MODEL, HARDWARE, SETUP, STEM, STEM_HARDWARE, TASK = range(7)
+"""What measurements are counted by; the first axis but one of `Support.of`."""
 
 
 class Support:
-    """Counts the measurements of one metric by unit and by what was measured.
+    """Counts measurements by what was measured and by slot: a metric in one of its units.
 
     Args:
-        capacity: how many counts are kept; the ones unused for longest go first.
+        capacity: how many things are told apart; the ones unused for longest go first.
     """
 
     def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self._units: dict[int, dict[int, int]] = {}
-        self._size = 0
+        self._rows = Rows(capacity)
+        self._counts = np.zeros((64, 8), dtype=np.int32)
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._rows)
 
-    def add(self, unit: int, keys: Keys) -> None:
-        """Count one measurement, in a unit, of what keys identify."""
-        counts = self._units.pop(unit, {})
-        self._units[unit] = counts
-        self._size -= len(counts)
-        for key in (*_columns(keys), keys.task, _ALL):
-            counts[key] = counts.pop(key, 0) + 1
-        self._size += len(counts)
-        while self._size > self.capacity:
-            idle = next(iter(self._units.values()))
-            del idle[next(iter(idle))]
-            self._size -= 1
-            if not idle:
-                del self._units[next(iter(self._units))]
+    def add(self, slots: Sequence[int], keys: Keys) -> None:
+        """Count one measurement of what keys identify, in slots that differ."""
+        place = self._rows.place
+        rows = [place(key) for key in _columns(keys)]
+        if self._rows.fresh:
+            self._counts = fitted(self._counts, self._rows.end)
+            self._counts[self._rows.fresh] = 0
+            self._rows.fresh.clear()
+        if max(slots) >= self._counts.shape[1]:
+            self._counts = fitted(self._counts.T, max(slots) + 1).T.copy()
+        self._counts[np.array(rows)[:, None], slots] += 1
 
-    def of(self, unit: int, keys: Keys) -> tuple[int, ...]:
-        """Return the measurements of the cell, model, hardware, set-up, stem, stem there."""
-        counts = self._units.get(unit)
-        if counts is None:
-            return _NOTHING
-        get = counts.get
-        return (
-            get(keys.cell, 0),
-            get(keys.model, 0),
-            get(keys.hardware, 0),
-            get(keys.setup, 0),
-            get(keys.stem, 0),
-            get(keys.stem ^ keys.hardware, 0),
-        )
+    def of(self, keys: Sequence[Keys]) -> Counts:
+        """Return `(n, 7, slots)`, how often what keys identify was measured in each slot."""
+        find = self._rows.find
+        rows = np.array([find(key, 0) for one in keys for key in _columns(one)])
+        counts: Counts = self._counts.take(rows, axis=0).reshape(len(keys), 7, -1)
+        return counts
 
-    def task(self, unit: int, task: int) -> int:
-        """Return how many measurements in a unit had a task."""
-        return self._units.get(unit, {}).get(task, 0)
-
-    def unit(self, unit: int) -> int:
-        """Return how many measurements were in a unit."""
-        return self._units.get(unit, {}).get(_ALL, 0)
+    def forget(self, slot: int) -> None:
+        """Begin to count a slot anew."""
+        if slot < self._counts.shape[1]:
+            self._counts[:, slot] = 0
 
 
 def _columns(keys: Keys) -> tuple[int, ...]:
@@ -75,4 +63,5 @@ def _columns(keys: Keys) -> tuple[int, ...]:
         keys.setup,
         keys.stem,
         keys.stem ^ keys.hardware,
+        keys.task,
     )

@@ -61,9 +61,11 @@ def test_calm_starts_anew() -> None:
     assert all(drift.add(1, 1.0, 0.1, 110 + i) is None for i in range(4))
 
 
-def test_memory_is_bounded() -> None:
-    drift = Drift(capacity=5)
-    for key in range(50):
-        drift.add(key, 0.0, 0.1, key)
+def test_a_forgotten_stream_settles_anew() -> None:
+    drift = Drift()
+    stream(drift, noise(1, 300))
+    drift.forget(1)
 
-    assert len(drift._streams) == 5
+    assert stream(drift, noise(2, 25, -0.357)) is None
+    drift.forget(1)
+    assert drift._streams == {}

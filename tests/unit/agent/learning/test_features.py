@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,14 +67,14 @@ def test_what_is_missing_is_flagged_and_not_zero() -> None:
 
 
 def test_twice_the_work_takes_twice_the_time() -> None:
-    frame = frame_of([FULL, replace(FULL, gmacs=8.2, activations_m=22.2)], catalogue())
+    frame = frame_of([FULL, FULL._replace(gmacs=8.2, activations_m=22.2)], catalogue())
     time = 2 * frame.linear[:, TIME]
 
     assert time[1] - time[0] == pytest.approx(math.log(2), abs=0.1)
 
 
 def test_a_faster_device_takes_less_time() -> None:
-    frame = frame_of([FULL, replace(FULL, hardware="nvidia-h100")], catalogue())
+    frame = frame_of([FULL, FULL._replace(hardware="nvidia-h100")], catalogue())
     slower = 2 * frame.linear[:, SPEED]
 
     assert frame.linear[0, TIME] == frame.linear[1, TIME]
@@ -83,7 +82,7 @@ def test_a_faster_device_takes_less_time() -> None:
 
 
 def test_rows_do_not_depend_on_their_neighbours() -> None:
-    cells = [FULL, Cell("m", "h"), replace(FULL, hardware="nvidia-h100", batch_size=None)]
+    cells = [FULL, Cell("m", "h"), FULL._replace(hardware="nvidia-h100", batch_size=None)]
     together = frame_of(cells, catalogue())
 
     for row, cell in enumerate(cells):
@@ -101,7 +100,7 @@ def test_rows_do_not_depend_on_their_neighbours() -> None:
     ],
 )
 def test_a_tag_after_a_dot_names_other_weights_of_one_network(model: str, stem: str) -> None:
-    one, other = frame_of([replace(FULL, model=name) for name in (model, stem)], catalogue()).keys
+    one, other = frame_of([FULL._replace(model=name) for name in (model, stem)], catalogue()).keys
 
     assert one.stem == other.stem
     assert (one.model == other.model) == (model == stem)
@@ -109,7 +108,7 @@ def test_a_tag_after_a_dot_names_other_weights_of_one_network(model: str, stem: 
 
 def test_a_version_is_no_tag() -> None:
     one, other = frame_of(
-        [replace(FULL, model=name) for name in ("Qwen1.5-7B", "Qwen1")], catalogue()
+        [FULL._replace(model=name) for name in ("Qwen1.5-7B", "Qwen1")], catalogue()
     ).keys
 
     assert one.stem != other.stem

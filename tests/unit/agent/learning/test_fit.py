@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,7 @@ from agent.learning.cell import Cell
 from agent.learning.fit import Fit, need_mb, reasons_of
 
 SMALL = Cell("small", "nvidia-t4", parameters_m=1000.0, precision="fp16", device_count=1.0)
-LARGE = replace(SMALL, model="large", parameters_m=40_000.0)
+LARGE = SMALL._replace(model="large", parameters_m=40_000.0)
 
 
 def chance(fit: Fit, cell: Cell) -> float:
@@ -26,15 +24,15 @@ def test_physics_alone_tells_small_from_large() -> None:
 
 
 def test_more_devices_and_fewer_bits_help() -> None:
-    middle = replace(SMALL, parameters_m=9000.0)
+    middle = SMALL._replace(parameters_m=9000.0)
 
     alone = chance(Fit(), middle)
-    assert chance(Fit(), replace(middle, device_count=4.0)) > alone
-    assert chance(Fit(), replace(middle, precision="int4")) > alone
+    assert chance(Fit(), middle._replace(device_count=4.0)) > alone
+    assert chance(Fit(), middle._replace(precision="int4")) > alone
 
 
 def test_runs_out_of_memory_are_learnt_from() -> None:
-    fit, middle = Fit(), replace(SMALL, parameters_m=5000.0)
+    fit, middle = Fit(), SMALL._replace(parameters_m=5000.0)
     before = chance(fit, middle)
     reasons = reasons_of(middle, catalogue().find("nvidia-t4"))
     assert reasons is not None
@@ -42,7 +40,7 @@ def test_runs_out_of_memory_are_learnt_from() -> None:
         fit.learn(reasons, fitted=False)
 
     assert chance(fit, middle) < 0.3 < before
-    assert chance(fit, replace(middle, parameters_m=10.0)) > 0.8
+    assert chance(fit, middle._replace(parameters_m=10.0)) > 0.8
 
 
 def test_where_nothing_is_known_nothing_is_said() -> None:
@@ -62,7 +60,7 @@ def test_ten_thousand_equal_answers_stay_finite(*, fitted: bool) -> None:
 
 def test_the_bank_learns_from_every_outcome_that_says_something() -> None:
     bank = Bank()
-    middle = replace(SMALL, parameters_m=5000.0)
+    middle = SMALL._replace(parameters_m=5000.0)
     (before,) = bank.fit_probabilities([middle])
     for outcome in ("out_of_memory", "failed", "out_of_memory"):
         bank.learn(Observation(middle, {}, {}, outcome))

@@ -6,8 +6,29 @@ import pytest
 from agent.learning.intervals import CLOSE, Intervals
 
 
-def intervals() -> Intervals:
-    return Intervals(np.array([-1.0, 0.0]), np.array([1.0, 1.0]))
+class Learnt:
+    """Intervals of one metric, whose rows 2 to 9 are in use."""
+
+    def __init__(self) -> None:
+        self.intervals = Intervals(1, np.array([-1.0, 0.0]), np.array([1.0, 1.0]))
+        for row in range(self.intervals.first_row, 10):
+            self.intervals.start(row)
+
+    def learn(self, path: tuple[int, int], reasons: np.ndarray, error: float) -> float:
+        one = np.array([0])
+        widths = self.intervals.learn(one, np.array([path]), reasons[None], np.array([error]))
+        return float(widths[0])
+
+    def half_widths(
+        self, paths: list[tuple[int, int]], reasons: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        one = np.array([0])
+        width, close = self.intervals.half_widths(one, np.array(paths)[:, None], reasons[:, None])
+        return width[:, 0], close[:, 0]
+
+
+def intervals() -> Learnt:
+    return Learnt()
 
 
 def test_intervals_hold_nine_of_ten() -> None:
@@ -19,9 +40,9 @@ def test_intervals_hold_nine_of_ten() -> None:
         reasons = np.array([1.0, noisy])
         error = float(chance.normal(0, 0.05 if noisy else 0.2))
         if i > 500:
-            width, _ = learnt.half_widths([(1, 2)], reasons[None])
+            width, _ = learnt.half_widths([(2, 3)], reasons[None])
             held.append(abs(error) <= width[0])
-        learnt.learn((1, 2), reasons, error)
+        learnt.learn((2, 3), reasons, error)
 
     assert np.mean(held) == pytest.approx(0.9, abs=0.02)
 
@@ -31,9 +52,9 @@ def test_the_reason_for_noise_is_learnt() -> None:
     learnt = intervals()
     for i in range(2000):
         noisy = float(i % 2)
-        learnt.learn((1, 2), np.array([1.0, noisy]), float(chance.normal(0, 0.02 + noisy)))
+        learnt.learn((2, 3), np.array([1.0, noisy]), float(chance.normal(0, 0.02 + noisy)))
 
-    width, close = learnt.half_widths([(1, 2), (1, 2)], np.array([[1.0, 0.0], [1.0, 1.0]]))
+    width, close = learnt.half_widths([(2, 3), (2, 3)], np.array([[1.0, 0.0], [1.0, 1.0]]))
     assert width[0] < width[1] / 5
     assert close[0] > 0.95
     assert close[1] < 0.4
@@ -44,23 +65,23 @@ def test_confidence_is_the_chance_of_being_close() -> None:
     learnt = intervals()
     errors = chance.normal(0, 0.25, 6000)
     for error in errors:
-        learnt.learn((1, 2), np.array([1.0, 0.0]), float(error))
+        learnt.learn((2, 3), np.array([1.0, 0.0]), float(error))
 
-    _, close = learnt.half_widths([(1, 2)], np.array([[1.0, 0.0]]))
+    _, close = learnt.half_widths([(2, 3)], np.array([[1.0, 0.0]]))
     assert close[0] == pytest.approx(np.mean(np.abs(np.expm1(errors)) <= CLOSE), abs=0.04)
 
 
 def test_a_new_setup_starts_from_its_relatives() -> None:
     learnt = intervals()
     for _ in range(500):
-        learnt.learn((1, 2), np.array([1.0, 0.0]), 1.0)
+        learnt.learn((2, 3), np.array([1.0, 0.0]), 1.0)
 
-    width, _ = learnt.half_widths([(1, 9)], np.array([[1.0, 0.0]]))
+    width, _ = learnt.half_widths([(2, 0)], np.array([[1.0, 0.0]]))
     assert width[0] > 0.8
 
 
 def test_nothing_learnt_is_wide_and_not_confident() -> None:
-    width, close = intervals().half_widths([(1,)], np.array([[1.0, 0.0]]))
+    width, close = intervals().half_widths([(0, 0)], np.array([[1.0, 0.0]]))
 
     assert width[0] > 0.3
     assert close[0] < 0.6
@@ -69,16 +90,35 @@ def test_nothing_learnt_is_wide_and_not_confident() -> None:
 def test_no_error_at_all_stays_finite() -> None:
     learnt = intervals()
     for _ in range(10_000):
-        learnt.learn((1, 2), np.array([1.0, 0.0]), 0.0)
+        learnt.learn((2, 3), np.array([1.0, 0.0]), 0.0)
 
-    width, close = learnt.half_widths([(1, 2)], np.array([[1.0, 0.0]]))
+    width, close = learnt.half_widths([(2, 3)], np.array([[1.0, 0.0]]))
     assert 0 < width[0] < 0.05
     assert close[0] > 0.95
 
 
-def test_memory_is_bounded() -> None:
-    learnt = Intervals(np.array([-1.0]), np.array([1.0]), capacity=8)
-    for i in range(50):
-        learnt.learn((1, 10 + i), np.array([1.0]), 0.1)
+def test_a_row_can_start_anew() -> None:
+    learnt = intervals()
+    for _ in range(100):
+        learnt.learn((2, 3), np.array([1.0, 0.0]), 1.0)
+    fresh = intervals().half_widths([(2, 3)], np.array([[1.0, 0.0]]))
+    for row in (1, 2, 3):
+        learnt.intervals.start(row)
+    learnt.intervals._weights[:] = [-1.0, 0.0]
 
-    assert len(learnt._index) <= 8
+    assert learnt.half_widths([(2, 3)], np.array([[1.0, 0.0]])) == fresh
+
+
+def test_metrics_are_learnt_apart() -> None:
+    learnt = Intervals(2, np.array([-1.0]), np.array([1.0]))
+    for row in (3, 4):
+        learnt.start(row)
+    both, paths = np.array([0, 1]), np.array([[3], [4]])
+    for _ in range(300):
+        learnt.learn(both, paths, np.ones((2, 1)), np.array([0.01, 1.0]))
+
+    width, close = learnt.half_widths(both, paths[None], np.ones((1, 2, 1)))
+    assert width[0, 0] < 0.05
+    assert width[0, 1] > 0.5
+    assert close[0, 0] > 0.9
+    assert close[0, 1] < 0.1

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from agent.learning.catalogue import catalogue
@@ -37,18 +35,18 @@ def test_faster_than_the_roofline() -> None:
 def test_training_takes_more_work() -> None:
     rate = 6000.0
     assert judged(throughput_per_s=rate) is None
-    assert judged(replace(CELL, task="training"), throughput_per_s=rate) is not None
+    assert judged(CELL._replace(task="training"), throughput_per_s=rate) is not None
 
 
 def test_more_devices_do_more() -> None:
-    assert judged(replace(CELL, device_count=8.0), throughput_per_s=20_000.0) is None
+    assert judged(CELL._replace(device_count=8.0), throughput_per_s=20_000.0) is None
 
 
 @pytest.mark.parametrize(
     "cell",
     [
-        replace(CELL, gmacs=None),
-        replace(CELL, hardware="unheard of"),
+        CELL._replace(gmacs=None),
+        CELL._replace(hardware="unheard of"),
     ],
 )
 def test_a_guess_rules_nothing_out(cell: Cell) -> None:

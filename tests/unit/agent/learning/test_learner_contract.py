@@ -6,7 +6,6 @@ import copy
 import math
 import pickle
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ CELL = {"model": "resnet50", "hardware": "nvidia-t4", "gmacs": 4.1, "batch_size"
 def taught(make: Callable[[], Any], world: list[Observation], rows: int = 300) -> Any:
     learner = make()
     for one in world[:rows]:
-        learner.learn_one(asdict(one.cell), one.metrics["throughput_per_s"])
+        learner.learn_one(one.cell._asdict(), one.metrics["throughput_per_s"])
     return learner
 
 
@@ -78,12 +77,12 @@ def test_predicting_changes_nothing(make: Callable[[], Any], world: list[Observa
     learner = taught(make, world)
     asked = copy.deepcopy(learner)
     for one in world[300:400]:
-        asked.predict_one(asdict(one.cell))
+        asked.predict_one(one.cell._asdict())
 
     for one in world[300:340]:
-        learner.learn_one(asdict(one.cell), one.metrics["throughput_per_s"])
-        asked.learn_one(asdict(one.cell), one.metrics["throughput_per_s"])
-        assert asked.predict_one(asdict(one.cell)) == learner.predict_one(asdict(one.cell))
+        learner.learn_one(one.cell._asdict(), one.metrics["throughput_per_s"])
+        asked.learn_one(one.cell._asdict(), one.metrics["throughput_per_s"])
+        assert asked.predict_one(one.cell._asdict()) == learner.predict_one(one.cell._asdict())
 
 
 @every_learner
@@ -94,15 +93,15 @@ def test_a_pickled_copy_answers_bit_for_bit(
     other = pickle.loads(pickle.dumps(learner))
 
     for one in world[300:350]:
-        assert other.predict_one(asdict(one.cell)) == learner.predict_one(asdict(one.cell))
-        learner.learn_one(asdict(one.cell), one.metrics["throughput_per_s"])
-        other.learn_one(asdict(one.cell), one.metrics["throughput_per_s"])
+        assert other.predict_one(one.cell._asdict()) == learner.predict_one(one.cell._asdict())
+        learner.learn_one(one.cell._asdict(), one.metrics["throughput_per_s"])
+        other.learn_one(one.cell._asdict(), one.metrics["throughput_per_s"])
 
 
 @every_learner
 def test_one_outlier_does_not_ruin_it(make: Callable[[], Any], world: list[Observation]) -> None:
     learner = taught(make, world)
-    x = asdict(world[0].cell)
+    x = world[0].cell._asdict()
     before = learner.predict_one(x)
 
     learner.learn_one(x, 1e12)
@@ -131,7 +130,7 @@ def test_nothing_makes_it_answer_with_nan(make: Callable[[], Any], x: Any, y: fl
 def error(make: Callable[[], Any], rows: list[Observation], metric: str) -> float:
     learner, judged = make(), metrics.MAE()
     for index, one in enumerate(rows):
-        x, y = asdict(one.cell), one.metrics[metric]
+        x, y = one.cell._asdict(), one.metrics[metric]
         x["unit"] = one.units.get(metric)
         if index > len(rows) // 2:
             judged.update(0.0, abs(learner.predict_one(x) / y - 1))

@@ -6,7 +6,7 @@ import numpy as np
 
 from agent.learning.catalogue import catalogue
 from agent.learning.cell import Cell
-from agent.learning.features import PARTS, Frame, frame_of
+from agent.learning.features import PARTS, SIZES, Frame, frame_of
 from agent.learning.memory import BREADTH, Memory
 
 
@@ -15,11 +15,11 @@ def frame(model: str, hardware: str = "h", **more: object) -> Frame:
 
 
 def memory(rows: int = 100, setups: int = 16) -> Memory:
-    return Memory(1, [1.0] * len(PARTS), rows, setups)
+    return Memory(1, [1.0] * len(SIZES), [1.0] * len(PARTS), rows, setups)
 
 
 def add(store: Memory, one: Frame, z: float = 0.0) -> None:
-    store.add(one, np.array([z]), np.array([0]), np.array([7]))
+    store.add(one, [7], np.array([z]), np.array([z]), np.array([0]))
 
 
 def test_likes_are_found_and_each_once() -> None:
@@ -43,8 +43,8 @@ def test_the_oldest_give_way() -> None:
     for i in range(25):
         add(store, frame(f"m{i}"), float(i))
 
-    assert store.z.shape == (1, 10)
-    assert sorted(store.z[0]) == list(range(15, 25))
+    assert store.z.shape == (10, 1)
+    assert sorted(store.z[:, 0]) == list(range(15, 25))
 
 
 def test_setups_are_as_far_apart_as_their_parts() -> None:
@@ -53,7 +53,7 @@ def test_setups_are_as_far_apart_as_their_parts() -> None:
     add(store, frame("a", "g", task="t"))
     cells = [frame("b", "h", task="t").keys[0], frame("b", "new", precision="fp16").keys[0]]
 
-    distances = store.distances(cells)
+    distances = store.distances(cells, np.array([[0, 1], [0, 1]]))
 
     assert distances.tolist() == [[0.0, 1.0], [3.0, 3.0]]
     assert store.apart[0, 1] == store.apart[1, 0] == 1.0
@@ -64,7 +64,7 @@ def test_a_forgotten_setup_takes_its_measurements_along() -> None:
     for hardware in ("x", "y", "z"):
         add(store, frame("a", hardware))
 
-    assert store.unit[0, :3].tolist() == [0, 7, 7]
+    assert store.slot[0][:3].tolist() == [0, 7, 7]
 
 
 def test_a_pickled_copy_holds_what_was_used_and_takes_more() -> None:
@@ -75,4 +75,4 @@ def test_a_pickled_copy_holds_what_was_used_and_takes_more() -> None:
     add(copy, frame("b"), 6.0)
 
     assert len(data) < 20_000
-    assert copy.z[0, :2].tolist() == [5.0, 6.0]
+    assert copy.z[:2, 0].tolist() == [5.0, 6.0]

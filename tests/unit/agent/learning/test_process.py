@@ -30,23 +30,24 @@ def cell(batch: float, model: str = "a", hardware: str = "h") -> Cell:
 def weigh(store: Memory, asked: Cell) -> Neighbours:
     frame = frame_of([asked], catalogue())
     near = store.near(frame.keys)
-    return Process(KERNEL, nearest=8).weigh(store, frame, near, near >= 0)
+    return Process(KERNEL, nearest=8).weigh(store, frame, near, (near >= 0)[None])
 
 
 def filled() -> Memory:
-    store = Memory(1, KERNEL.parts, 100, 16)
+    store = Memory(1, KERNEL.sizes, KERNEL.parts, 100, 16)
     for batch in range(1, 21):
         store.add(
             frame_of([cell(float(batch))], catalogue()),
+            [1],
+            np.array([np.log(batch)]),
             np.array([np.log(batch)]),
             np.array([0]),
-            np.array([1]),
         )
     return store
 
 
 def expected(store: Memory, found: Neighbours) -> float:
-    return float((store.z[0, found.rows] * found.weights).sum())
+    return float((store.rest[found.rows, 0] * found.weights).sum())
 
 
 def test_what_was_measured_is_recalled() -> None:
@@ -73,16 +74,16 @@ def test_uncertainty_grows_with_distance() -> None:
 
 
 def test_an_empty_memory_weighs_nothing() -> None:
-    found = weigh(Memory(1, KERNEL.parts), cell(1.0))
+    found = weigh(Memory(1, KERNEL.sizes, KERNEL.parts), cell(1.0))
 
     assert (found.weights == 0).all()
     assert found.spread[0] == pytest.approx(np.sqrt(0.3))
 
 
 def test_identical_measurements_do_not_break_it() -> None:
-    store = Memory(1, KERNEL.parts, 100, 16)
+    store = Memory(1, KERNEL.sizes, KERNEL.parts, 100, 16)
     for _ in range(30):
-        store.add(frame_of([cell(1.0)], catalogue()), np.array([2.0]), np.array([0]), np.array([1]))
+        store.add(frame_of([cell(1.0)], catalogue()), [1], *np.full((2, 1), 2.0), np.array([0]))
     found = weigh(store, cell(1.0))
 
     assert np.isfinite(found.weights).all()
