@@ -13,6 +13,7 @@ import structlog
 
 from agent.bus.port import Bus, Delivery, Inbox
 from agent.desk import Desk
+from agent.dispatch import Dispatcher
 from agent.heart.effects import Effect
 from agent.heart.heart import Heart
 from agent.heart.stimuli import MeasurementLogged, RefinementLogged
@@ -90,6 +91,7 @@ class Daemon:
         self._writer = Writer(store, self._heart, self._learned, self._completed, metrics)
         self._refiner = Refiner(store, self._heart, self._writer, config.agent_id, clock)
         self._events: Inbox = bus.inbox(topics.EVENT_FILTERS, capacity=config.inbox_capacity)
+        self._dispatcher = Dispatcher(bus, config.agent_id)
         self._desk = Desk(
             inbox=bus.inbox([topics.REQUEST_FILTER], capacity=config.inbox_capacity),
             bus=bus,
@@ -99,6 +101,7 @@ class Daemon:
             metrics=metrics,
             agent_id=config.agent_id,
             max_payload_bytes=config.max_payload_bytes,
+            dispatcher=self._dispatcher,
             own={
                 "status": lambda _: self.status(),
                 "models": self._refiner.models,
@@ -132,6 +135,7 @@ class Daemon:
                     ("intake", self._take_events()),
                     ("desk", self._desk.serve()),
                     ("desk-acknowledge", self._desk.acknowledge()),
+                    ("dispatcher", self._dispatcher.listen()),
                     ("refiner", self._refiner.work()),
                     ("loop-lag", self._watch_loop()),
                     ("state", self._tell_state(on_ready)),

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from agent.bus.port import Bus, Delivery, Inbox, Outgoing
+from agent.dispatch import Dispatcher, job_of, strategy_request
 from agent.heart.effects import Answer, Publish
 from agent.heart.heart import Heart
 from agent.heart.stimuli import AnswerLogged, RequestReceived
@@ -23,12 +24,24 @@ from agent.metrics import AgentMetrics
 from agent.voice import Voice
 from agent.writer import Draft, Writer
 from schemas import topics
-from schemas.errors import BadInput, ErrorBody, ErrorReply, NoReplyAddress, PlacewiseError
-from schemas.replies import AnyReply
-from schemas.requests import AnyRequest, decode_request, reply_address
+from schemas.errors import (
+    BadInput,
+    ErrorBody,
+    ErrorReply,
+    NoReplyAddress,
+    PlacewiseError,
+    Unavailable,
+)
+from schemas.jobs import JobResult
+from schemas.replies import AnyReply, ExecuteReply, StrategyReply
+from schemas.requests import AnyRequest, ExecuteRequest, decode_request, reply_address
 
 RECEIVED_AT_ONCE = 64
 UNACKNOWLEDGED_REPLIES = 256
+
+EXECUTING_AT_ONCE = 64
+
+_EXECUTE = topics.request("execute")
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +79,7 @@ def address_of(delivery: Delivery) -> ReplyAddress:
 class Desk:
     """Takes requests from an inbox; answers from the heart, or with what was wrong."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts, each by name
         self,
         *,
         inbox: Inbox,
@@ -78,6 +91,7 @@ class Desk:
         agent_id: str,
         max_payload_bytes: int,
         own: Mapping[str, Callable[[Any], AnyReply]],
+        dispatcher: Dispatcher,
         clock: Callable[[], datetime],
     ) -> None:
         self._inbox = inbox
@@ -89,6 +103,8 @@ class Desk:
         self._agent_id = agent_id
         self._max_payload_bytes = max_payload_bytes
         self._own = own
+        self._dispatcher = dispatcher
+        self._executing = 0
         self._clock = clock
         self._sent: asyncio.Queue[tuple[Delivery, asyncio.Task[None] | None]] = asyncio.Queue(
             UNACKNOWLEDGED_REPLIES
@@ -100,6 +116,12 @@ class Desk:
         async with asyncio.TaskGroup() as replies:
             while True:
                 for delivery in await self._inbox.receive(RECEIVED_AT_ONCE):
+                    if delivery.topic == _EXECUTE:
+                        # Takes as long as the job does. Acknowledged at once: it must not be run
+                        # a second time because the agent was started anew in between.
+                        replies.create_task(self._execute_and_reply(delivery), name="desk-execute")
+                        await self._sent.put((delivery, None))
+                        continue
                     outgoing = await self._handle(delivery)
                     sending = (
                         replies.create_task(self._bus.publish(outgoing), name="desk-reply")
@@ -147,9 +169,59 @@ class Desk:
             return Outgoing(address.topic, _with_correlation_id(payload, address))
         return Outgoing(address.topic, payload, correlation_data=address.correlation_data)
 
+    async def _execute_and_reply(self, delivery: Delivery) -> None:
+        outgoing = await self._handle(delivery)
+        if outgoing is not None:
+            await self._bus.publish(outgoing)
+
+    async def _execute(self, request_id: str, request: ExecuteRequest) -> ExecuteReply:
+        """Decide, have it run, and return what came of it."""
+        if self._executing >= EXECUTING_AT_ONCE:
+            raise Unavailable(f"{EXECUTING_AT_ONCE} executions are under way: ask again later")
+        self._executing += 1
+        try:
+            worker = self._dispatcher.worker_for(request)
+            decision = await self._answer(request_id, "strategy", strategy_request(request, worker))
+            assert isinstance(decision, StrategyReply), "the heart answers in kind"
+            chosen = decision.chosen
+            if chosen is not None:
+                strategy, waves = chosen.strategy, chosen.waves
+            elif decision.alternatives:
+                result = JobResult(
+                    job_id=request_id,
+                    worker_id=worker.worker_id,
+                    outcome="refused",
+                    message=decision.reasons[0],
+                    decision_id=request_id,
+                )
+                return ExecuteReply(
+                    decision_id=request_id,
+                    worker=worker.worker_id,
+                    predicted=None,
+                    result=result,
+                    reasons=decision.reasons,
+                )
+            else:
+                # Too little is known to predict anything: one by one teaches most and risks least.
+                strategy = "sequential" if request.strategy is None else request.strategy
+                names = sorted(item.model.name for item in request.models)
+                waves = [names] if strategy == "parallel" else [[name] for name in names]
+            job = job_of(request, worker, request_id, strategy, waves)
+            return ExecuteReply(
+                decision_id=request_id,
+                worker=worker.worker_id,
+                predicted=chosen,
+                result=await self._dispatcher.run(worker, job),
+                reasons=decision.reasons,
+            )
+        finally:
+            self._executing -= 1
+
     async def _answer(self, request_id: str, kind: str, request: AnyRequest) -> AnyReply:
         if kind in self._own:
             return self._own[kind](request)
+        if isinstance(request, ExecuteRequest):
+            return await self._execute(request_id, request)
         stimulus = RequestReceived(request_id, kind, request)  # type: ignore[arg-type]
         answer: Answer | None = None
         for effect in self._heart.handle(stimulus):

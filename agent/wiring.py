@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from agent.bus.address import BrokerAddress, parse_address
 from agent.bus.embedded import HOST, EmbeddedBroker
 from agent.bus.mqtt import MqttBus, MqttConfig
+from agent.bus.port import Outgoing
 from agent.daemon import DaemonConfig
 from agent.heart.heart import HeartConfig
 from agent.knowledge import shipped
@@ -59,6 +60,12 @@ def agent_bus(settings: Settings, address: BrokerAddress) -> MqttBus:
 def client_bus(settings: Settings) -> MqttBus:
     """Return the bus of a command, which leaves nothing behind."""
     return bus_to(configured_address(settings))
+
+
+def worker_bus(settings: Settings, worker_id: str, will: Outgoing) -> MqttBus:
+    """Return a worker's bus: its will tells of its death; jobs that nobody took are not kept."""
+    config = MqttConfig(client_id=f"placewise-worker-{worker_id}", lasting=False, will=will)
+    return MqttBus(configured_address(settings), config)
 
 
 def bus_to(address: BrokerAddress) -> MqttBus:

@@ -59,6 +59,9 @@ class RunJob(Message):
     share_encoders: bool = Field(
         True, description="Run an encoder that models of one wave have in common once for them all"
     )
+    measure_memory: bool = Field(
+        True, description="Measure the peak in a pass of its own, which loads everything anew"
+    )
     deadline_s: Annotated[float, Field(gt=0, le=3_600)] = 120.0
     decision_id: Name | None = Field(None, description="Goes into the execution event")
     publish: bool = Field(True, description="Whether to publish an execution event")

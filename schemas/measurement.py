@@ -113,6 +113,9 @@ class ModelRun(Message):
     shared_encoder: Name | None = Field(
         None, description="The encoder that ran once for this and other models of its wave"
     )
+    batches: Count = Field(
+        1, description="How many batches it ran, one after another; metrics are of one batch"
+    )
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:

@@ -222,7 +222,7 @@ class ExecuteReply(Message):
 
     decision_id: str
     worker: str
-    predicted: StrategyOutcome
+    predicted: StrategyOutcome | None = Field(description="None if not enough was known")
     result: JobResult
     reasons: list[str] = []
 

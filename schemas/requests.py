@@ -190,6 +190,7 @@ class ExecuteRequest(Request):
     repeats: Annotated[int, Field(ge=1, le=100)] = 3
     backend: Name | None = Field(None, description="The worker's own if left out")
     share_encoders: bool = True
+    measure_memory: bool = Field(True, description="In a pass of its own")
     deadline_s: Annotated[float, Field(gt=0, le=3_600)] = 120.0
 
     @model_validator(mode="after")

@@ -54,11 +54,8 @@ def choose(
             decision_id=decision_id, goal=request.goal, chosen=None, alternatives=[], reasons=[work]
         )
     evaluator = Evaluator(work)
-    outcomes = [one.plan(evaluator) for one in registered()]
-    priced = [
-        evaluator.outcome(one.name, waves)
-        for one, waves in zip(registered(), outcomes, strict=True)
-    ]
+    wanted = [one for one in registered() if request.strategy in {None, one.name}]
+    priced = [evaluator.outcome(one.name, one.plan(evaluator)) for one in wanted]
     ordered = sorted(priced, key=lambda one: (not one.feasible, _key(work.goal, one)))
     best = ordered[0]
     unknown = measure(work.goal, best) is None

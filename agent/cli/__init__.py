@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from agent.cli import data, demo, evaluate, questions, running
+from agent.cli import data, demo, evaluate, questions, running, working
 from schemas.errors import AgentRefused, BadInput, PlacewiseError, Unavailable
 
 BAD_INPUT = 2
@@ -44,6 +44,9 @@ app.command("place")(questions.place)
 app.command("strategy")(questions.strategy)
 app.command("models")(questions.models)
 app.command("update")(questions.update)
+app.command("worker")(working.worker)
+app.command("execute")(working.execute)
+app.command("compare-strategies")(working.compare_strategies)
 app.command("status")(questions.status)
 app.command("evaluate")(evaluate.evaluate)
 

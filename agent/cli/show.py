@@ -120,6 +120,40 @@ def strategies(console: Console, reply: Body) -> None:
     _reasons(console, reply["reasons"])
 
 
+def executions(console: Console, replies: Sequence[Body]) -> None:
+    """Show what was predicted for executions, and what was measured."""
+    table = Table(
+        "strategy", "waves", "predicted (ms)", "measured (ms)", "spread", "peak memory (MB)", ""
+    )
+    for reply in replies:
+        result, predicted = reply["result"], reply.get("predicted")
+        wall = result.get("wall_time_ms")
+        table.add_row(
+            result.get("strategy") or "-",
+            " | ".join(" + ".join(wave) for wave in result.get("waves", ())),
+            estimate(predicted["total_latency_ms"] if predicted else None),
+            amount(wall["median"]) if wall else "-",
+            f"{amount(wall['low'])}…{amount(wall['high'])}" if wall else "-",
+            amount(result.get("peak_memory_mb")),
+            "" if result["outcome"] == "ok" else f"{result['outcome']}: {result['message']}",
+        )
+    console.print(table)
+    table = Table("strategy", "model", "batch", "latency (ms)", "first run (ms)", "backend", "")
+    for reply in replies:
+        for one in reply["result"].get("models", ()):
+            shared = one.get("shared_encoder")
+            table.add_row(
+                reply["result"]["strategy"],
+                one["model"],
+                str(one["batch_size"]),
+                amount(one["latency_ms"]["median"]),
+                amount(one.get("first_run_ms")),
+                one["actual_backend"],
+                f"shares {shared}" if shared else "",
+            )
+    console.print(table)
+
+
 def status(console: Console, reply: Body) -> None:
     """Show a status reply."""
     table = Table("", "", show_header=False)

@@ -1,0 +1,190 @@
+"""Commands that run models: worker, execute, compare-strategies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvloop
+from rich.console import Console
+
+from agent import wiring
+from agent.cli import options as opt
+from agent.cli import show
+from agent.client import AgentClient, connected
+from agent.settings import Settings, load_settings
+from schemas.errors import Unavailable
+from schemas.requests import decode_request
+
+MODELS_FOLDER = Path("build/models")
+STRATEGIES = ("sequential", "parallel", "batched")
+REPLY_SLACK_SECONDS = 60.0
+NOTHING_RAN = 4
+
+Models = Annotated[
+    list[str] | None, typer.Option("--model", "-m", help="MODEL or MODEL@BATCH_SIZE; repeatable.")
+]
+WorkerName = Annotated[str | None, typer.Option("--worker", "-w", help="Id of a worker.")]
+Goal = Annotated[str, typer.Option(help="throughput, latency, memory or energy.")]
+Repeats = Annotated[int, typer.Option(min=1, max=100, help="Executions that are measured.")]
+
+out = Console()
+err = Console(stderr=True)
+
+
+def worker(
+    models: Annotated[
+        Path, typer.Option("--models", help="Folder of models, as `make models` fills it.")
+    ] = MODELS_FOLDER,
+    worker_id: Annotated[str | None, typer.Option("--id", help="Its name on the bus.")] = None,
+    broker: opt.Broker = None,
+    config: opt.Config = None,
+) -> None:
+    """Run models on this machine as the bus asks, until told to stop (SIGTERM, Ctrl-C).
+
+    Needs the extra `worker`: pip install 'placewise[worker]'.
+    """
+    settings = load_settings(config, broker=broker)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, models, worker_id))
+
+
+async def _serve(settings: Settings, folder: Path, worker_id: str | None) -> None:
+    try:
+        # Heavy, and not installed with everything: only who runs models needs it.
+        from agent.worker.engine import Engine  # noqa: PLC0415
+        from agent.worker.making import load_manifest  # noqa: PLC0415
+        from agent.worker.service import (  # noqa: PLC0415
+            WorkerService,
+            gone,
+            native_state,
+            new_worker_id,
+        )
+    except ModuleNotFoundError as error:
+        raise Unavailable(f"{error.name} is missing: pip install 'placewise[worker]'") from None
+    manifest = await asyncio.to_thread(load_manifest, folder)
+    engine = Engine(folder, manifest)
+    since = datetime.now(UTC)
+    state = await asyncio.to_thread(
+        native_state, worker_id or new_worker_id(socket.gethostname()), engine, manifest, since
+    )
+    bus = wiring.worker_bus(settings, state.worker_id, gone(state.worker_id, since))
+    service = WorkerService(state, bus, engine)
+    loop = asyncio.get_running_loop()
+    for stop_signal in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(stop_signal, service.stop)
+    held = ", ".join(one.model for one in state.models)
+    try:
+        await service.serve(
+            lambda: err.print(f"{state.worker_id} is ready: {held}", highlight=False)
+        )
+    finally:
+        await asyncio.to_thread(engine.close)
+
+
+def execute(
+    models: Models = None,
+    worker_id: WorkerName = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="parallel, sequential or batched; the best if left out.")
+    ] = None,
+    goal: Goal = "throughput",
+    limit: Annotated[
+        list[str] | None, typer.Option("--limit", help="NAME=VALUE, e.g. memory_mb=500.")
+    ] = None,
+    repeats: Repeats = 3,
+    share: Annotated[
+        bool, typer.Option(help="Run an encoder that models have in common once.")
+    ] = True,
+    request: opt.RequestFile = None,
+    broker: opt.Broker = None,
+    config: opt.Config = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Decide how models run together, run them on a worker, and show what was measured."""
+    body = (
+        opt.read_request(request)
+        if request
+        else _body(models, worker_id, goal, limit, repeats, share=share)
+        | ({"strategy": strategy} if strategy else {})
+    )
+    decode_request("execute", json.dumps(body))  # names what is wrong before anybody was asked
+    settings = load_settings(config, broker=broker)
+    (reply,) = asyncio.run(_ask(settings, [body]))
+    if as_json:
+        typer.echo(json.dumps(reply, indent=2))
+    else:
+        show.executions(out, [reply])
+    if reply["result"]["outcome"] != "ok":
+        raise typer.Exit(NOTHING_RAN)
+
+
+def compare_strategies(
+    models: Models = None,
+    worker_id: WorkerName = None,
+    goal: Goal = "throughput",
+    repeats: Repeats = 5,
+    share: Annotated[
+        bool, typer.Option(help="Run an encoder that models have in common once.")
+    ] = True,
+    seed: Annotated[int, typer.Option(help="Of the order in which they are run.")] = 0,
+    broker: opt.Broker = None,
+    config: opt.Config = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Run the same models under every strategy, in shuffled order, and compare."""
+    body = _body(models, worker_id, goal, None, repeats, share=share)
+    bodies = [body | {"strategy": one} for one in STRATEGIES]
+    decode_request("execute", json.dumps(bodies[0]))
+    random.Random(seed).shuffle(bodies)
+    settings = load_settings(config, broker=broker)
+    replies = asyncio.run(_ask(settings, bodies))
+    replies.sort(key=lambda reply: reply["result"].get("strategy") or "")
+    if as_json:
+        typer.echo(json.dumps(replies, indent=2))
+    else:
+        show.executions(out, replies)
+    if any(reply["result"]["outcome"] != "ok" for reply in replies):
+        raise typer.Exit(NOTHING_RAN)
+
+
+def _body(
+    models: list[str] | None,
+    worker_id: str | None,
+    goal: str,
+    limit: list[str] | None,
+    repeats: int,
+    *,
+    share: bool,
+) -> dict[str, Any]:
+    if not models:
+        raise typer.BadParameter("--model is needed, or a whole request with --request FILE")
+    limits = {
+        name: opt.number("--limit", value)
+        for name, value in opt.pairs("--limit", limit or []).items()
+    }
+    return {
+        "models": [opt.work_item(text, {}) for text in models],
+        "goal": goal,
+        "limits": limits,
+        "repeats": repeats,
+        "share_encoders": share,
+        **({"worker": worker_id} if worker_id else {}),
+    }
+
+
+async def _ask(settings: Settings, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async with connected(wiring.client_bus(settings)) as client:
+        return [await _one(client, body) for body in bodies]
+
+
+async def _one(client: AgentClient, body: dict[str, Any]) -> dict[str, Any]:
+    seconds = float(body.get("deadline_s", 120.0)) + REPLY_SLACK_SECONDS
+    return await client.ask("execute", body, seconds)

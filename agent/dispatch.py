@@ -1,0 +1,184 @@
+"""Jobs for workers: who is there, who gets one, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+
+import structlog
+
+from agent.bus.port import Bus, Delivery, Outgoing
+from schemas import topics
+from schemas.errors import BadInput, PlacewiseError, Unavailable
+from schemas.jobs import (
+    JobModel,
+    JobResult,
+    RunJob,
+    WorkerState,
+    decode_result,
+    decode_worker_state,
+)
+from schemas.measurement import HardwareSpec, ModelSpec, Setup, StrategyName
+from schemas.requests import ExecuteRequest, StrategyRequest, WorkItem
+
+SLACK_SECONDS = 30.0
+"""How long after its deadline a job's result may still come: loading, the way back."""
+
+INBOX_CAPACITY = 1_000
+
+log = structlog.get_logger(__name__)
+
+
+class Dispatcher:
+    """Knows the workers on the bus, gives them jobs, and waits for the results.
+
+    Args:
+        bus: not yet running; whoever made it runs it.
+        agent_id: whose jobs these are; results come back on a topic of its own.
+    """
+
+    def __init__(self, bus: Bus, agent_id: str) -> None:
+        self._bus = bus
+        self._results = f"{topics.PREFIX}/agents/{agent_id}/results"
+        self._inbox = bus.inbox(
+            [topics.WORKER_STATE_FILTER, self._results], capacity=INBOX_CAPACITY
+        )
+        self._waiting: dict[bytes, asyncio.Future[JobResult]] = {}
+        self.workers: dict[str, WorkerState] = {}
+
+    async def listen(self) -> None:
+        """Take workers' states and results, for ever. The task `dispatcher`."""
+        while True:
+            deliveries = await self._inbox.receive(64)
+            for delivery in deliveries:
+                try:
+                    self._take(delivery)
+                except BadInput as error:
+                    log.warning("worker_not_understood", problem=error.message)
+            await self._inbox.acknowledge(deliveries)
+
+    def worker_for(self, request: ExecuteRequest) -> WorkerState:
+        """Return the worker that a request names, or the first by name that has its models.
+
+        Raises:
+            BadInput: the named worker is unknown or lacks a model.
+            Unavailable: nobody is there who has the models.
+        """
+        names = {item.model.name for item in request.models}
+        online = [one for _, one in sorted(self.workers.items()) if one.status == "online"]
+        if request.worker is not None:
+            found = next((one for one in online if one.worker_id == request.worker), None)
+            if found is None:
+                known = ", ".join(one.worker_id for one in online) or "none"
+                raise BadInput.of_field("worker", f"{request.worker} is not there", known)
+            missing = sorted(names - {one.model for one in found.models})
+            if missing:
+                raise BadInput.of_field(
+                    "models", f"{found.worker_id} has no {', '.join(missing)}", _held(found)
+                )
+            return found
+        for one in online:
+            if names <= {held.model for held in one.models}:
+                return one
+        there = "; ".join(f"{one.worker_id} has {_held(one)}" for one in online) or "none is there"
+        raise Unavailable(f"no worker has {', '.join(sorted(names))}: {there}")
+
+    async def run(self, worker: WorkerState, job: RunJob) -> JobResult:
+        """Give a worker a job and return what came of it.
+
+        Raises:
+            Unavailable: no result came in time.
+        """
+        correlation = uuid.uuid4().bytes
+        result: asyncio.Future[JobResult] = asyncio.get_running_loop().create_future()
+        self._waiting[correlation] = result
+        try:
+            async with asyncio.timeout(job.deadline_s + SLACK_SECONDS):
+                await self._bus.publish(
+                    Outgoing(
+                        topics.worker(worker.worker_id, "jobs"),
+                        job.model_dump_json(exclude_none=True).encode(),
+                        response_topic=self._results,
+                        correlation_data=correlation,
+                    )
+                )
+                return await result
+        except TimeoutError:
+            raise Unavailable(f"{worker.worker_id} sent no result of {job.job_id}") from None
+        finally:
+            self._waiting.pop(correlation, None)
+
+    def _take(self, delivery: Delivery) -> None:
+        if delivery.topic != self._results:
+            state = decode_worker_state(delivery.payload)
+            self.workers[state.worker_id] = state
+            return
+        waiting = self._waiting.pop(delivery.correlation_data or b"", None)
+        if waiting is None or waiting.done():
+            return
+        try:
+            waiting.set_result(decode_result(delivery.payload))
+        except PlacewiseError as error:
+            waiting.set_exception(error)
+
+
+def strategy_request(request: ExecuteRequest, worker: WorkerState) -> StrategyRequest:
+    """Return the decision that an execution needs, in terms of the worker that will run it.
+
+    The worker's memory is not made a limit here: a model that was never run has no known memory,
+    and could then never be run. What does not fit comes back as `out_of_memory`, and is learnt.
+    """
+    return StrategyRequest(
+        models=[_described(item, worker) for item in request.models],
+        hardware=worker.hardware or HardwareSpec(name=worker.worker_id),
+        goal=request.goal,
+        limits=request.limits,
+        strategy=request.strategy,
+    )
+
+
+def job_of(
+    request: ExecuteRequest,
+    worker: WorkerState,
+    decision_id: str,
+    strategy: StrategyName,
+    waves: Sequence[Sequence[str]],
+) -> RunJob:
+    """Return the job that carries a decision out."""
+    hashes = {one.model: one.sha256 for one in worker.models}
+    return RunJob(
+        job_id=decision_id,
+        models=[
+            JobModel(
+                model=item.model.name,
+                sha256=hashes.get(item.model.name),
+                batch_size=item.setup.batch_size or 1,
+            )
+            for item in request.models
+        ],
+        strategy=strategy,
+        waves=[list(wave) for wave in waves],
+        repeats=request.repeats,
+        backend=request.backend,
+        share_encoders=request.share_encoders,
+        measure_memory=request.measure_memory,
+        deadline_s=request.deadline_s,
+        decision_id=decision_id,
+    )
+
+
+def _described(item: WorkItem, worker: WorkerState) -> WorkItem:
+    """Return a model with what the worker knows of it and how it will run it."""
+    held = next((one for one in worker.models if one.model == item.model.name), None)
+    known = {} if held is None else held.model_dump(exclude={"model", "sha256"}, exclude_none=True)
+    model = ModelSpec.model_validate(known | item.model.model_dump(exclude_none=True))
+    setup = Setup.model_validate(
+        {"task": "inference", "batch_size": 1, "precision": "fp32", "runtime": worker.runtime}
+        | item.setup.model_dump(exclude_none=True)
+    )
+    return item.model_copy(update={"model": model, "setup": setup})
+
+
+def _held(worker: WorkerState) -> str:
+    return ", ".join(one.model for one in worker.models) or "no models"
