@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from agent.learning import bounds
+from agent.learning.capacity import Find, Fitting, Largest, fittings, largest
 from agent.learning.catalogue import Sheet, catalogue
 from agent.learning.cell import Cell
 from agent.learning.descriptors import Descriptors, HardwareDescriptors, ModelDescriptors
@@ -17,6 +19,7 @@ from agent.learning.features import Frame, frame_of
 from agent.learning.fit import Fit, reasons_of
 from agent.learning.judge import impossible
 from agent.learning.learner import Guesses, Learner, Surprise
+from agent.learning.sustained import FIRST_S, Lasting, Sustained
 
 METRICS = ("throughput_per_s", "latency_ms", "memory_mb", "power_w")
 
@@ -25,6 +28,12 @@ _SMALLEST = 1e-12
 
 _FITTED = {"ok": True, "out_of_memory": False}
 """What an outcome says about memory; a run that failed otherwise says nothing."""
+
+_SPEEDS = {"throughput_per_s": 1.0, "latency_ms": -1.0}
+"""Metrics that tell speed, and whether more of them is faster."""
+
+_SURE = 1.0
+"""Half-width (log) of an interval above which a prediction is no more than a guess."""
 
 _DRIFTS = 100
 """How many lasting changes wait to be taken."""
@@ -55,12 +64,14 @@ class Observation:
         metrics: metric to the measured value; what is not positive and finite is passed over.
         units: metric to its unit or kind, casefolded; may lack.
         outcome: "ok", "out_of_memory" or "failed"; only what went well is learnt as a value.
+        duration_s: how long the run took; None where it was not said.
     """
 
     cell: Cell
     metrics: Mapping[str, float]
     units: Mapping[str, str] = field(default_factory=dict)
     outcome: str = "ok"
+    duration_s: float | None = None
 
 
 class Basis(NamedTuple):
@@ -122,24 +133,24 @@ class Bank:
         self._learner = Learner(METRICS, self.config.setups, self.config.rows)
         self._drifts: list[Drifted] = []
         self._fit = Fit()
+        self._sustained = Sustained(self.config.names)
 
     def learn(self, observation: Observation) -> list[Surprise]:
         """Learn from one observation, in constant time; return how wrong each prediction was."""
         self.observed_count += 1
         cell = self._descriptors.learn(observation.cell)
-        if observation.outcome in _FITTED:
-            reasons = reasons_of(cell, catalogue(self.config.sheets).find(cell.hardware))
-            if reasons is not None:
-                self._fit.learn(reasons, fitted=_FITTED[observation.outcome])
+        self._learn_fit(cell, observation)
         if observation.outcome != "ok":
             return []
         values = {}
         for metric, value in observation.metrics.items():
             if metric in METRICS and _SMALLEST < value < _LARGEST:
-                values[metric] = (observation.units.get(metric, ""), math.log(value))
+                slowing = self._slowing(cell, metric, observation.duration_s)
+                values[metric] = (observation.units.get(metric, ""), math.log(value) - slowing)
         if not values:
             return []
         learnt = self._learner.learn(self._frame([cell]), values)
+        self._learn_duration(cell, observation.duration_s, learnt.surprises)
         for one in learnt.shifts:
             way = (cell.task, cell.precision, cell.runtime, cell.runtime_options)
             self._drifts.append(
@@ -181,20 +192,45 @@ class Bank:
         """
         if not cells:
             return []
-        frame = self._frame([self._descriptors.fill(cell) for cell in cells])
-        return _told(self._learner.predict(frame, metrics, units))
+        filled = [self._descriptors.fill(cell) for cell in cells]
+        told = _told(self._learner.predict(self._frame(filled), metrics, units))
+        if "memory_mb" in metrics or "power_w" in metrics:
+            for one, cell, sheet in zip(told, filled, self._sheets(filled), strict=True):
+                _bound(one, cell, sheet)
+        return told
 
-    def fit_probabilities(self, cells: Sequence[Cell]) -> list[float | None]:
-        """Return the chance that each cell fits into the memory of its hardware.
+    def fittings(self, cells: Sequence[Cell]) -> list[Fitting | None]:
+        """Return whether each cell fits into the memory of its hardware, and what it takes.
 
         None where the model's size or the hardware's memory is unknown.
         """
-        known = catalogue(self.config.sheets)
-        chances: list[float | None] = []
-        for cell in cells:
-            reasons = reasons_of(self._descriptors.fill(cell), known.find(cell.hardware))
-            chances.append(None if reasons is None else self._fit.probability(reasons))
-        return chances
+        filled = [self._descriptors.fill(cell) for cell in cells]
+        return fittings(self._fit, filled, self._sheets(filled))
+
+    def largest(
+        self, cells: Sequence[Cell], find: Find, probability: float
+    ) -> list[Largest | None]:
+        """Return the largest batch or context with which each cell fits, so probably.
+
+        None where the model's size or the hardware's memory is unknown.
+        """
+        filled = [self._descriptors.fill(cell) for cell in cells]
+        return largest(self._fit, filled, self._sheets(filled), find, probability)
+
+    def lasting(self, cell: Cell, duration_s: float | None) -> Lasting | None:
+        """Return what a duration does to the speed that is predicted of a cell.
+
+        None where no run on its hardware ever told its duration. Without a duration, what is
+        predicted holds for the first minute.
+        """
+        cell = self._descriptors.fill(cell)
+        return self._sustained.lasting(
+            cell.hardware, cell.hardware_class, FIRST_S if duration_s is None else duration_s
+        )
+
+    def longest_run_s(self, hardware: str) -> float | None:
+        """Return how long the longest run on hardware took; None if none told its duration."""
+        return self._sustained.known_for_s(hardware)
 
     def known_hardware(self) -> list[str]:
         """Return the names of all hardware that was met."""
@@ -215,6 +251,46 @@ class Bank:
     def digest(self) -> str:
         """Return the SHA-256 of the learned state; equal if and only if the state is."""
         return digest(self)
+
+    def _sheets(self, cells: Sequence[Cell]) -> list[Sheet | None]:
+        known = catalogue(self.config.sheets)
+        return [known.find(cell.hardware) for cell in cells]
+
+    def _learn_fit(self, cell: Cell, observation: Observation) -> None:
+        """Learn from a run that fitted or did not, and from what it took at its peak."""
+        if observation.outcome not in _FITTED:
+            return
+        reasons = reasons_of(cell, catalogue(self.config.sheets).find(cell.hardware))
+        if reasons is None:
+            return
+        peak_mb = observation.metrics.get("memory_mb", 0.0)
+        if observation.outcome == "ok" and _SMALLEST < peak_mb < _LARGEST:
+            # Measured on one device; the need is of all of them.
+            self._fit.learn_peak(reasons, peak_mb * (cell.device_count or 1.0))
+        else:
+            self._fit.learn(reasons, fitted=_FITTED[observation.outcome])
+
+    def _slowing(self, cell: Cell, metric: str, duration_s: float | None) -> float:
+        """Return by how much (log) a long run's value differs from that of its first minute."""
+        if metric not in _SPEEDS or duration_s is None or duration_s <= FIRST_S:
+            return 0.0
+        lasting = self._sustained.lasting(cell.hardware, cell.hardware_class, duration_s)
+        return 0.0 if lasting is None else _SPEEDS[metric] * lasting.log_speed
+
+    def _learn_duration(
+        self, cell: Cell, duration_s: float | None, surprises: Sequence[Surprise]
+    ) -> None:
+        """Learn from a run that told its duration how speed changes with it."""
+        if duration_s is None:
+            return
+        for one in surprises:
+            # Where the learners know little, their error says little of the duration.
+            if one.metric in _SPEEDS and one.half_width < _SURE:
+                error = one.error + self._slowing(cell, one.metric, duration_s)
+                self._sustained.learn(
+                    cell.hardware, cell.hardware_class, duration_s, _SPEEDS[one.metric] * error
+                )
+                return
 
     def _frame(self, cells: Sequence[Cell]) -> Frame:
         return frame_of(cells, catalogue(self.config.sheets))
@@ -238,3 +314,22 @@ def _told(guesses: Guesses) -> list[dict[str, Predicted]]:
         each = map(Predicted, *numbers, units, map(Basis._make, basis))
         told.append(dict(zip(guesses.metrics, each, strict=True)))
     return told
+
+
+def _bound(result: dict[str, Predicted], cell: Cell, sheet: Sheet | None) -> None:
+    """Keep predictions within what is physically possible."""
+    if memory := result.get("memory_mb"):
+        result["memory_mb"] = _with(memory, bounds.memory(_range(memory), cell))
+    if power := result.get("power_w"):
+        measured = power.basis.hardware > 0
+        result["power_w"] = _with(
+            power, bounds.power(_range(power), cell, sheet, measured=measured)
+        )
+
+
+def _range(one: Predicted) -> bounds.Range:
+    return bounds.Range(one.value, one.low, one.high, one.confidence)
+
+
+def _with(one: Predicted, bounded: bounds.Range) -> Predicted:
+    return Predicted(*bounded, one.unit, one.basis)

@@ -10,7 +10,7 @@ import csv
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 
 _MIG_SLICES = 7
@@ -58,6 +58,10 @@ class Catalogue:
 
     def find(self, hardware: str) -> Sheet | None:
         """Return the data sheet of hardware, scaled to a partition where the name says so."""
+        return _find(self, hardware)
+
+    def search(self, hardware: str) -> Sheet | None:
+        """Do what `find` does, without remembering it."""
         words = _words(hardware)
         for length in range(min(self._longest, len(words)), 0, -1):
             for start in range(len(words) - length + 1):
@@ -65,6 +69,11 @@ class Catalogue:
                 if sheet is not None:
                     return _partition(sheet, hardware)
         return None
+
+
+@lru_cache(maxsize=16_384)
+def _find(known: Catalogue, hardware: str) -> Sheet | None:
+    return known.search(hardware)
 
 
 def shipped() -> tuple[Sheet, ...]:

@@ -21,6 +21,8 @@ class Cell(NamedTuple):
         sequence_in: tokens read per item.
         sequence_out: tokens written per item.
         concurrency: requests in flight.
+        kv_values_per_token: numbers that the model keeps for each token that it has seen.
+        kv_precision: of those numbers.
     """
 
     model: str
@@ -42,3 +44,5 @@ class Cell(NamedTuple):
     sequence_in: float | None = None
     sequence_out: float | None = None
     concurrency: float | None = None
+    kv_values_per_token: float | None = None
+    kv_precision: str | None = None

@@ -19,6 +19,7 @@ class ModelDescriptors(NamedTuple):
     gmacs: float | None = None
     activations_m: float | None = None
     input_size: float | None = None
+    kv_values_per_token: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class Descriptors:
             _either(cell.gmacs, _times(model.gmacs, area)),
             _either(cell.activations_m, _times(model.activations_m, area)),
             _either(cell.input_size, model.input_size),
+            _either(cell.kv_values_per_token, model.kv_values_per_token),
         )
         if filled == said:
             return cell
@@ -103,6 +105,7 @@ class Descriptors:
             gmacs=filled.gmacs,
             activations_m=filled.activations_m,
             input_size=filled.input_size,
+            kv_values_per_token=filled.kv_values_per_token,
         )
 
 
@@ -114,6 +117,7 @@ def _described(cell: Cell) -> ModelDescriptors:
         cell.gmacs,
         cell.activations_m,
         cell.input_size,
+        cell.kv_values_per_token,
     )
 
 

@@ -20,6 +20,18 @@ _POWER_TOLERANCE = 25.0
 
 _WEIGHTS_TOLERANCE = 0.95
 
+_FEWEST_BYTES = 0.5
+"""Bytes of a weight where no precision is said: nothing in use is as small and as fast."""
+
+_SPARSE, _VERY_SPARSE = 1.0 / 8.0, 1.0 / 32.0
+"""An assumption about mixtures of experts: a token reads at least this share of the weights.
+
+Published ones of up to 20 billion parameters read an eleventh or more, larger ones a
+thirty-second or more; measurement error (`_TOLERANCE`) and idle bandwidth cover the rest.
+"""
+
+_SMALL_M = 20_000.0
+
 
 def impossible(
     cell: Cell, metrics: Mapping[str, float], units: Mapping[str, str], catalogue: Catalogue
@@ -31,6 +43,7 @@ def impossible(
     sheet = catalogue.find(cell.hardware)
     return (
         _over_roofline(cell, metrics, units, sheet)
+        or _over_bandwidth(cell, metrics, units, sheet)
         or _below_weights(cell, metrics)
         or _over_power(cell, metrics, sheet)
     )
@@ -45,9 +58,10 @@ def _over_roofline(
     if rate is None or cell.gmacs is None or sheet is None or not per_item:
         return None
     tflops = max(sheet.fp16_tflops or 0.0, sheet.fp32_tflops or 0.0)
-    size = bytes_per_weight(cell.precision)
-    if size is not None and size <= 1.0:
-        tflops *= 2.0 / size
+    # Where no precision is said, the fastest one that hardware knows may have been used.
+    size = bytes_per_weight(cell.precision) or _FEWEST_BYTES
+    if size <= 1.0:
+        tflops *= 2.0 / max(size, _FEWEST_BYTES)
     if not tflops:
         return None
     work = TRAINING_FACTOR if cell.task == "training" else 1.0
@@ -57,6 +71,39 @@ def _over_roofline(
             f"throughput_per_s of {rate:g} needs {needed:.0f} TFLOP/s, "
             f"{sheet.name} has at most {tflops:.0f}"
         )
+    return None
+
+
+def _over_bandwidth(
+    cell: Cell, metrics: Mapping[str, float], units: Mapping[str, str], sheet: Sheet | None
+) -> str | None:
+    """Each token that is written takes one reading of the weights that it passes through."""
+    if sheet is None or sheet.bandwidth_gb_per_s is None or cell.task == "training":
+        return None
+    seconds = _seconds_of_a_batch(cell, metrics, units)
+    if seconds is None or cell.parameters_m is None or cell.sequence_out is None:
+        return None
+    one = _SPARSE if cell.parameters_m <= _SMALL_M else _VERY_SPARSE
+    # Tokens of one batch may pass through different experts.
+    share = 1.0 - (1.0 - one) ** (cell.batch_size or 1.0)
+    size = bytes_per_weight(cell.precision) or _FEWEST_BYTES
+    read_gb = cell.sequence_out * cell.parameters_m * size * share / 1e3
+    needed = read_gb / seconds / (cell.device_count or 1.0)
+    if needed > _TOLERANCE * sheet.bandwidth_gb_per_s:
+        return (
+            f"{cell.sequence_out:g} tokens within {seconds:.3g} s need the weights read at "
+            f"{needed:.0f} GB/s, {sheet.name} has at most {sheet.bandwidth_gb_per_s:.0f}"
+        )
+    return None
+
+
+def _seconds_of_a_batch(
+    cell: Cell, metrics: Mapping[str, float], units: Mapping[str, str]
+) -> float | None:
+    """Return how long one whole batch took, from the first token to the last, if that was said."""
+    latency_ms, kind = metrics.get("latency_ms"), units.get("latency_ms", "")
+    if latency_ms is not None and "end_to_end" in kind.replace("-", "_").replace(" ", "_"):
+        return latency_ms / 1e3
     return None
 
 

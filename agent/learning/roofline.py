@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 
 TRAINING_FACTOR = 3.0
 """A training step does about three times the work of a forward pass (Kaplan et al. 2020)."""
@@ -15,14 +16,20 @@ _LOG_FLOPS_PER_GMAC = math.log(2e9)
 
 _BYTES = (
     (re.compile(r"fp32|float32|tf32|\bf32"), 4.0),
+    (re.compile(r"int2|\bw2|\bq2|\b2-?bit|\biq2"), 0.25),
+    (re.compile(r"int3|\bw3|\bq3|\b3-?bit|\biq3"), 0.375),
+    (re.compile(r"int4|\bq4|4-?bit|awq|gptq|nf4|fp4|\bw4|\biq4"), 0.5),
     (re.compile(r"bf16|fp16|float16|\bamp|half|\bf16|w16"), 2.0),
-    (re.compile(r"int4|uint4|\bq4|4bit|4-bit|awq|gptq|nf4|fp4|w4"), 0.5),
     (re.compile(r"\bq[56]"), 0.75),
-    (re.compile(r"\bq[23]|2bit|3bit"), 0.35),
-    (re.compile(r"int8|fp8|float8|\bq8|8bit|8-bit|w8"), 1.0),
+    (re.compile(r"int8|fp8|float8|\bq8|8-?bit|\bw8"), 1.0),
 )
+"""What one stored number takes, without the scales that some formats keep beside it.
+
+The first that fits holds: `w4a16` has weights of 4 bits, whatever it computes in.
+"""
 
 
+@lru_cache(maxsize=1024)
 def bytes_per_weight(precision: str | None) -> float | None:
     """Return how many bytes one weight takes at a precision; None where it does not say."""
     if precision is None:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from agent.learning.bank import Bank, Observation
 from agent.learning.catalogue import catalogue
 from agent.learning.cell import Cell
-from agent.learning.fit import Fit, need_mb, reasons_of
+from agent.learning.fit import Fit, Reasons, reasons_of
+from agent.learning.need import need_of
 
 SMALL = Cell("small", "nvidia-t4", parameters_m=1000.0, precision="fp16", device_count=1.0)
 LARGE = SMALL._replace(model="large", parameters_m=40_000.0)
@@ -44,14 +44,14 @@ def test_runs_out_of_memory_are_learnt_from() -> None:
 
 
 def test_where_nothing_is_known_nothing_is_said() -> None:
-    assert need_mb(Cell("m", "h")) is None
+    assert need_of(Cell("m", "h")) is None
     assert reasons_of(Cell("m", "nvidia-t4"), catalogue().find("nvidia-t4")) is None
     assert reasons_of(SMALL, None) is None
 
 
 @pytest.mark.parametrize("fitted", [True, False])
 def test_ten_thousand_equal_answers_stay_finite(*, fitted: bool) -> None:
-    fit, reasons = Fit(), np.array([1.0, -1.0, 0.0, 0.0])
+    fit, reasons = Fit(), Reasons(6_000.0, 16_000.0, 1.0, 0.0, 0.0)
     for _ in range(10_000):
         fit.learn(reasons, fitted=fitted)
 
@@ -61,12 +61,12 @@ def test_ten_thousand_equal_answers_stay_finite(*, fitted: bool) -> None:
 def test_the_bank_learns_from_every_outcome_that_says_something() -> None:
     bank = Bank()
     middle = SMALL._replace(parameters_m=5000.0)
-    (before,) = bank.fit_probabilities([middle])
+    (before,) = bank.fittings([middle])
     for outcome in ("out_of_memory", "failed", "out_of_memory"):
         bank.learn(Observation(middle, {}, {}, outcome))
-    after, unknown = bank.fit_probabilities([middle, Cell("m", "h")])
+    after, unknown = bank.fittings([middle, Cell("m", "h")])
 
     assert before is not None
     assert after is not None
-    assert after < before
+    assert after.chance < before.chance
     assert unknown is None

@@ -57,6 +57,51 @@ def test_tokens_are_not_items() -> None:
     assert judged(unit="tokens/s", throughput_per_s=1e6) is None
 
 
+def test_an_unsaid_precision_may_have_been_the_fastest() -> None:
+    bare = CELL._replace(precision=None)
+
+    assert judged(bare, throughput_per_s=30_000.0) is None
+    assert judged(bare, throughput_per_s=60_000.0) is not None
+
+
+LLM = Cell(
+    "qwen",
+    "nvidia-h100",
+    parameters_m=7000.0,
+    device_count=1.0,
+    task="inference",
+    batch_size=1.0,
+    sequence_in=2048.0,
+    sequence_out=2048.0,
+)
+
+
+@pytest.mark.parametrize(
+    ("cell", "latency_ms", "possible"),
+    [
+        (LLM, 82.6, False),
+        (LLM, 10_000.0, True),
+        (LLM._replace(batch_size=16.0), 848.0, False),
+        (LLM._replace(sequence_out=None), 82.6, True),
+        (LLM._replace(parameters_m=None), 82.6, True),
+        (LLM._replace(task="training"), 82.6, True),
+        (LLM._replace(hardware="unheard of"), 82.6, True),
+        # A sparse model reads few of its weights: 17 of 400 billion parameters in fp8.
+        (LLM._replace(parameters_m=400_000.0, precision="fp8", device_count=8.0), 3000.0, True),
+    ],
+)
+def test_tokens_faster_than_the_weights_can_be_read(
+    cell: Cell, latency_ms: float, *, possible: bool
+) -> None:
+    units = {"latency_ms": "end_to_end_batch"}
+    reason = impossible(cell, {"latency_ms": latency_ms}, units, catalogue())
+
+    assert (reason is None) == possible
+    if reason is not None:
+        assert "GB/s" in reason
+    assert impossible(cell, {"latency_ms": latency_ms}, {}, catalogue()) is None, "another kind"
+
+
 def test_less_memory_than_the_weights() -> None:
     reason = judged(memory_mb=20.0)
 

@@ -1,0 +1,138 @@
+"""The largest batch, or the longest context, that fits into memory with a given probability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.learning.catalogue import Sheet
+from agent.learning.cell import Cell
+from agent.learning.fit import Fit, Floats, Reasons, reasons_of
+from agent.learning.need import Need, need_of, with_batch, with_context
+
+Integers = NDArray[np.int64]
+
+Find = Literal["batch_size", "context"]
+
+MOST = 10_000_000
+"""As large as a count may be in a request."""
+
+_GROWS = {"batch_size": with_batch, "context": with_context}
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """Whether a cell fits, and what it takes.
+
+    Attributes:
+        chance: that it fits.
+        need: what it takes by arithmetic; of all devices together.
+        memory_mb: what the hardware has; of all devices together.
+    """
+
+    chance: float
+    need: Need
+    memory_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class Largest:
+    """The largest size at which a cell fits with the probability asked for.
+
+    Attributes:
+        size: 0 where not even 1 fits; None where nothing that is known grows with it.
+        fitting: at that size; at 1 where `size` is 0 or None.
+        next_chance: that one more fits.
+    """
+
+    size: int | None
+    fitting: Fitting
+    next_chance: float
+
+
+def fittings(
+    fit: Fit, cells: Sequence[Cell], sheets: Sequence[Sheet | None]
+) -> list[Fitting | None]:
+    """Return how cells fit; None where the model's size or the hardware's memory is unknown."""
+    needs = [need_of(cell) for cell in cells]
+    reasons = [reasons_of(*one) for one in zip(cells, sheets, needs, strict=True)]
+    known = [one for one in reasons if one is not None]
+    chances = iter(fit.probabilities(known).tolist() if known else ())
+    found: list[Fitting | None] = []
+    for need, one in zip(needs, reasons, strict=True):
+        if need is None or one is None:
+            found.append(None)
+        else:
+            found.append(Fitting(next(chances), need, one.held_mb))
+    return found
+
+
+def largest(
+    fit: Fit,
+    cells: Sequence[Cell],
+    sheets: Sequence[Sheet | None],
+    find: Find,
+    probability: float,
+) -> list[Largest | None]:
+    """Return the largest size of each cell that fits; None where it can't be told at all.
+
+    Args:
+        fit: what was learnt about fitting.
+        cells: each at its other sizes.
+        sheets: of their hardware.
+        find: what is to be as large as possible.
+        probability: with which it has to fit.
+    """
+    grow = _GROWS[find]
+    results: list[Largest | None] = [None] * len(cells)
+    known: list[int] = []
+    ones: list[Reasons] = []
+    twos: list[Reasons] = []
+    for index, (cell, sheet) in enumerate(zip(cells, sheets, strict=True)):
+        one = reasons_of(grow(cell, 1.0), sheet)
+        two = reasons_of(grow(cell, 2.0), sheet)
+        if one is not None and two is not None:
+            known.append(index)
+            ones.append(one)
+            twos.append(two)
+    if not known:
+        return results
+    line = _Line(fit, np.array(ones), np.array(twos))
+    sizes = line.largest(probability)
+    after = line.chances(np.minimum(sizes + 1, MOST))
+    shown = np.where((sizes > 0) & (sizes < MOST), sizes, 1).tolist()
+    grown = [grow(cells[index], float(size)) for index, size in zip(known, shown, strict=True)]
+    here = fittings(fit, grown, [sheets[index] for index in known])
+    for index, size, fitting, chance in zip(known, sizes.tolist(), here, after, strict=True):
+        assert fitting is not None, "its need and its memory are known"
+        results[index] = Largest(None if size >= MOST else size, fitting, float(chance))
+    return results
+
+
+class _Line:
+    """Cells whose need grows in a straight line with a size, as weights, cache and load do."""
+
+    def __init__(self, fit: Fit, ones: Floats, twos: Floats) -> None:
+        self._fit = fit
+        self._ones = ones
+        self._step = twos - ones
+
+    def chances(self, sizes: Integers) -> Floats:
+        """Return the chance that each cell fits at its size, 1 or more."""
+        return self._fit.chances(*(self._ones + (sizes - 1.0)[:, None] * self._step).T)
+
+    def largest(self, probability: float) -> Integers:
+        """Halve in on the largest size of each cell; 0 where not even 1 fits."""
+        fits = np.zeros(len(self._ones), dtype=np.int64)
+        fails = np.full(len(self._ones), MOST + 1)
+        while (fails - fits > 1).any():
+            middle = (fits + fails) // 2
+            good = self.chances(np.maximum(middle, 1)) >= probability
+            open_ = fails - fits > 1
+            fits = np.where(open_ & good, middle, fits)
+            fails = np.where(open_ & ~good, middle, fails)
+        return fits

@@ -1,0 +1,131 @@
+"""How much memory a run needs by what is known of it: weights, key-value cache, activations.
+
+This is arithmetic, not learning: what frameworks take beyond it is what `agent.learning.fit`
+learns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from agent.learning.cell import Cell
+from agent.learning.roofline import bytes_per_weight
+
+Part = Literal["weights", "kv_cache", "activations"]
+
+_USUAL_BYTES = 2.0
+"""Of a number whose precision nobody said: half precision."""
+
+_TRAINING_COPIES = 4.0
+"""Training holds gradients and two moments beside the weights."""
+
+_ALIVE, _ALIVE_TRAINING = 0.25, 2.0
+"""Activations held at a time, relative to all of them: an assumption. Inference frees most."""
+
+_LAYER_SHAPE = 128.0
+_GROUPED = 0.25
+"""Width of a transformer over its depth, and key-value heads over heads, where not declared.
+
+Assumptions: the shape is that of Llama 2 and 3; their heads are grouped by 1 to 8.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a run needs of all its devices together, in MB (1e6 bytes).
+
+    Attributes:
+        kv_estimated: whether the cache had to be guessed from the model's size.
+        activations_known: whether activations were declared; else they count as nothing here.
+    """
+
+    weights_mb: float
+    kv_cache_mb: float
+    activations_mb: float
+    kv_estimated: bool
+    activations_known: bool
+
+    @property
+    def total_mb(self) -> float:
+        """The sum of the parts."""
+        return self.weights_mb + self.kv_cache_mb + self.activations_mb
+
+    @property
+    def largest(self) -> Part:
+        """The part that takes the most."""
+        parts: dict[Part, float] = {
+            "weights": self.weights_mb,
+            "kv_cache": self.kv_cache_mb,
+            "activations": self.activations_mb,
+        }
+        return max(parts, key=lambda part: parts[part])
+
+
+def weights_mb(cell: Cell) -> float | None:
+    """Return what the weights take, on all devices together; None if their number is unknown."""
+    parameters_m = _size(cell.parameters_m)
+    if parameters_m is None:
+        return None
+    return parameters_m * (bytes_per_weight(cell.precision) or _USUAL_BYTES)
+
+
+def load_of(cell: Cell) -> float:
+    """Return how many tokens, or where there are none how many items, one batch holds."""
+    return (_size(cell.batch_size) or 1.0) * max(_tokens(cell), 1.0)
+
+
+def need_of(cell: Cell) -> Need | None:
+    """Return what a cell needs, or None where not even its weights are known."""
+    weights = weights_mb(cell)
+    if weights is None:
+        return None
+    training = cell.task == "training"
+    items = _size(cell.batch_size) or 1.0
+    activations_m = _size(cell.activations_m)
+    held = max(bytes_per_weight(cell.precision) or _USUAL_BYTES, _USUAL_BYTES)
+    alive = _ALIVE_TRAINING if training else _ALIVE
+    values, estimated = _kv_values_per_token(cell)
+    kv_bytes = bytes_per_weight(cell.kv_precision) or _USUAL_BYTES
+    return Need(
+        weights_mb=weights * (_TRAINING_COPIES if training else 1.0),
+        kv_cache_mb=items * _tokens(cell) * values * kv_bytes / 1e6,
+        activations_mb=items * (activations_m or 0.0) * held * alive,
+        kv_estimated=estimated,
+        activations_known=activations_m is not None,
+    )
+
+
+def with_batch(cell: Cell, batch_size: float) -> Cell:
+    """Return a cell at another batch size."""
+    return cell._replace(batch_size=batch_size)
+
+
+def with_context(cell: Cell, tokens: float) -> Cell:
+    """Return a cell at another context: tokens read and written, together."""
+    return cell._replace(sequence_in=tokens, sequence_out=0.0)
+
+
+def _kv_values_per_token(cell: Cell) -> tuple[float, bool]:
+    """Return how many numbers are kept for a token, and whether that had to be guessed.
+
+    Only what writes text token by token keeps any, unless it is said otherwise.
+    """
+    declared, parameters_m = _size(cell.kv_values_per_token), _size(cell.parameters_m)
+    if declared is not None:
+        return declared, False
+    writes = cell.sequence_out is not None or cell.family == "text_generation"
+    if not writes or cell.task == "training" or parameters_m is None:
+        return 0.0, False
+    # A transformer has about 12 x depth x width^2 parameters (Kaplan et al. 2020).
+    depth = (parameters_m * 1e6 / (12.0 * _LAYER_SHAPE**2)) ** (1.0 / 3.0)
+    return 2.0 * depth * depth * _LAYER_SHAPE * _GROUPED, True
+
+
+def _tokens(cell: Cell) -> float:
+    return (_size(cell.sequence_in) or 0.0) + (_size(cell.sequence_out) or 0.0)
+
+
+def _size(value: float | None) -> float | None:
+    """Return a size that something can have; nothing has none, or more than 1e15."""
+    return value if value is not None and 0.0 < value < 1e15 else None
