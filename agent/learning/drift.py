@@ -7,6 +7,7 @@ zero, which is also the best guess of when it began.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -21,6 +22,15 @@ _SETTLED = 30
 """Events before which errors say more about the learner than about what it learns."""
 
 _LONGEST = 200
+_LOOKS = (10, 20, 40)
+"""Events after a shift at which it is looked at again: its first guess is of few events, which the
+learner had partly followed already."""
+
+_SURE = 2.5
+"""What is left of a shift counts from so many of its own standard errors on."""
+
+_MEDIAN_ERROR = 1.858
+"""Standard error of a median of normal values, in median absolute deviations over the root of n."""
 
 
 @dataclass(slots=True)
@@ -46,9 +56,13 @@ class _Side:
 
 @dataclass(slots=True)
 class _Stream:
+    """One stream of errors: two sums, and what came since the last shift was found."""
+
     up: _Side
     down: _Side
     count: int = 0
+    shown: list[int] = field(default_factory=list)
+    left: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +72,12 @@ class Shift:
     Attributes:
         size: by how much the log of the metric changed.
         events: the numbers of the events that showed it.
+        again: whether it is what was left of a shift that is known, rather than a new one.
     """
 
     size: float
     events: tuple[int, ...]
+    again: bool = False
 
 
 class Drift:
@@ -97,6 +113,10 @@ class Drift:
         stream.count += 1
         if stream.count <= _SETTLED:
             return None
+        if stream.shown:
+            correction = self._look_again(stream, error, event)
+            if correction is not None:
+                return correction
         score = min(max(error / usual, -_CUT), _CUT)
         for side, signed in ((stream.up, score), (stream.down, -score)):
             # A side at rest stays so by what is no sign of a shift.
@@ -105,5 +125,25 @@ class Drift:
                 shift = Shift(ordered[len(ordered) // 2], tuple(side.events))
                 stream.up.clear()
                 stream.down.clear()
+                stream.shown, stream.left = list(shift.events), []
                 return shift
         return None
+
+    def _look_again(self, stream: _Stream, error: float, event: int) -> Shift | None:
+        """Return what is left of a shift, once enough events say so for sure."""
+        stream.shown.append(event)
+        stream.left.append(error)
+        if len(stream.left) not in _LOOKS:
+            return None
+        ordered = sorted(stream.left)
+        middle = ordered[len(ordered) // 2]
+        apart = sorted(abs(one - middle) for one in ordered)[len(ordered) // 2]
+        sure = abs(middle) > _SURE * _MEDIAN_ERROR * apart / math.sqrt(len(ordered))
+        found = Shift(middle, tuple(stream.shown), again=True) if sure else None
+        if found is not None:
+            stream.left = []
+            stream.up.clear()
+            stream.down.clear()
+        if len(stream.shown) > _LONGEST or len(stream.left) >= _LOOKS[-1]:
+            stream.shown, stream.left = [], []
+        return found

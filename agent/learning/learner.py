@@ -445,13 +445,13 @@ class Learner:
         event = self._memory.next_event
         for level in (1, 2):
             shift = self._drift.add(path[level], error, usual, event)
-            if shift is not None and abs(shift.size) > _SHIFT:
+            if shift is not None and (shift.again or abs(shift.size) > _SHIFT):
                 whole = level == 1
                 setups = self._law.setups_of(path, hardware=whole)
                 self._memory.shift(metric, setups, shift.size, shift.events[:-1])
                 self._law.shift(setups, shift.size)
                 self._drift.calm([path[1], *setups.tolist()])
-                return Shifted(self.metrics[metric], whole, shift)
+                return None if shift.again else Shifted(self.metrics[metric], whole, shift)
         return None
 
     def _rest(self, metric: int, domain: int) -> None:

@@ -69,3 +69,34 @@ def test_a_forgotten_stream_settles_anew() -> None:
     assert stream(drift, noise(2, 25, -0.357)) is None
     drift.forget(1)
     assert drift._streams == {}
+
+
+def test_a_shift_is_looked_at_again_when_more_of_it_was_seen() -> None:
+    chance = random.Random(5)
+    drift = Drift()
+    for event in range(200):
+        assert drift.add(1, chance.gauss(0, 0.1), 0.1, event) is None
+    found = []
+    for event in range(200, 260):
+        # The first guess is off by as much as the learner had followed: a quarter is left.
+        error = -0.4 if not found else -0.1 if len(found) == 1 else 0.0
+        shift = drift.add(1, error + chance.gauss(0, 0.02), 0.1, event)
+        found += [shift] if shift is not None else []
+    assert [shift.again for shift in found] == [False, True]
+    first, rest = found
+    assert first.size == pytest.approx(-0.4, abs=0.05)
+    assert rest.size == pytest.approx(-0.1, abs=0.03)
+    assert set(first.events) < set(rest.events), "all events since the shift were measured after it"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_shift_that_was_guessed_well_is_hardly_moved_again(seed: int) -> None:
+    chance = random.Random(seed)
+    drift = Drift()
+    shifts: list[Shift] = []
+    for event in range(400):
+        error = chance.gauss(0.5 if event >= 200 and not shifts else 0.0, 0.1)
+        shift = drift.add(1, error, 0.1, event)
+        shifts += [shift] if shift is not None else []
+    assert [shift.again for shift in shifts[:1]] == [False]
+    assert all(shift.again and abs(shift.size) < 0.12 for shift in shifts[1:])
