@@ -100,6 +100,28 @@ class Spread(Message):
     count: int
 
 
+class RanIn(Message):
+    """In which browser tab a model ran, and how the tab was."""
+
+    tab: str
+    label: str | None = None
+    browser: str
+    version: str
+    adapter: str | None = Field(None, description="The WebGPU adapter, if that ran it")
+    software: bool | None = Field(None, description="Whether the adapter is the processor")
+    bundle: str = Field(description="Which build of the runtime")
+    threads: int
+    placement: dict[str, int] = Field({}, description="Graph nodes by what ran them")
+    memory_mb: float | None = Field(None, description="Of the whole tab, afterwards")
+    lag_ms: float | None = Field(None, description="How late the page's timers ran")
+    pressure: str | None = Field(None, description="On the processor, where the browser tells")
+    visible: bool = True
+    busy_tabs: int = Field(0, description="Tabs of the pool that worked on other jobs")
+    cached_runs: int = Field(0, description="Runs whose output was known, so that nothing ran")
+    tokens: int | None = Field(None, description="Written per run, by a text-generation model")
+    first_token_ms: float | None = Field(None, description="Median")
+
+
 class ModelMeasured(Message):
     """What was measured of one model of a job. Times are of one execution: all of its runs."""
 
@@ -117,6 +139,7 @@ class ModelMeasured(Message):
     output_checked: bool | None = Field(
         None, description="Whether it agreed with the reference; None if there is none"
     )
+    ran_in: RanIn | None = Field(None, description="The browser tab; None for a native worker")
 
 
 class JobResult(Message):
@@ -154,6 +177,22 @@ class HeldModel(Message):
     gmacs: float | None = None
 
 
+class BrowserKind(Message):
+    """Tabs of one browser on machines of one kind, and one way in which they run models."""
+
+    browser: Name = Field(description="chromium, chrome, edge, firefox, safari, …")
+    version: Name
+    backend: Literal["wasm", "webgpu", "webnn"]
+    tabs: int = Field(ge=0)
+    idle: int = Field(ge=0)
+    adapter: str | None = None
+    software: bool | None = Field(None, description="Whether the adapter is the processor")
+    operators: int | None = Field(None, description="That WebNN names")
+    quarantined: dict[ModelId, Label] = Field(
+        {}, description="Models whose output was wrong there, with what was wrong"
+    )
+
+
 class WorkerState(Message):
     """Retained on `workers/{id}/state`; the will publishes `offline` when the worker vanishes."""
 
@@ -167,6 +206,7 @@ class WorkerState(Message):
     runtime: Name | None = None
     backends: list[Name] = []
     models: list[HeldModel] = []
+    browser: BrowserKind | None = None
     note: Label = ""
 
 

@@ -159,8 +159,8 @@ class Pool:
 
     # Tabs
 
-    def joined(self, hello: Hello, now: float) -> list[Effect]:
-        """Take a tab in. A tab of the same id that is still connected is dropped."""
+    def joined(self, hello: Hello, now: float, host: str = "") -> list[Effect]:
+        """Take a tab in, connected from `host`. One of the same id that is there is replaced."""
         effects: list[Effect] = []
         if hello.tab in self.tabs:
             effects += self.left(hello.tab, "connected anew", now)
@@ -169,7 +169,7 @@ class Pool:
             return [*effects, Drop(hello.tab, CloseCode.MISBEHAVED, "misbehaved before")]
         if len(self.tabs) >= self.config.max_tabs:
             return [*effects, Drop(hello.tab, CloseCode.TRY_AGAIN, "the pool is full")]
-        tab = self.tabs[hello.tab] = Tab.of(hello, now)
+        tab = self.tabs[hello.tab] = Tab.of(hello, now, host)
         tab.busy_seconds = history.busy_seconds
         tab.jobs_done, tab.jobs_failed = history.jobs_done, history.jobs_failed
         self.counts.tabs_joined += 1
@@ -264,13 +264,21 @@ class Pool:
         return effects
 
     def _choose(self, running: _Running, free: set[str]) -> list[str] | None:
-        """Return a free tab per seat, or None while there are not enough."""
+        """Return a free tab per seat, all of one host, or None while there are not enough.
+
+        Models that run at the same time share a machine, and its clock.
+        """
         left = sorted(
             (self.tabs[tab_id] for tab_id in free), key=lambda tab: (tab.busy_seconds, tab.id)
         )
         seats = running.job.seats
-        options = [[tab for tab in left if self._fits(running, seat, tab)] for seat in seats]
-        return _assigned(seats, options)
+        for host in dict.fromkeys(tab.host for tab in left):
+            here = [tab for tab in left if tab.host == host]
+            options = [[tab for tab in here if self._fits(running, seat, tab)] for seat in seats]
+            chosen = _assigned(seats, options)
+            if chosen is not None:
+                return chosen
+        return None
 
     def _fits(self, running: _Running, seat: Seat, tab: Tab) -> bool:
         return (

@@ -185,7 +185,7 @@ class Bridge:
                 match connection.protocol.receive(frame, now):
                     case Joined(hello):
                         self._join(connection, hello.tab)
-                        self._do(self.pool.joined(hello, now))
+                        self._do(self.pool.joined(hello, now, _host(connection.socket)))
                     case Said(message):
                         if connection.tab is not None:
                             self._do(self.pool.said(connection.tab, message, now))
@@ -305,3 +305,8 @@ def _shows(request: Request, token: str) -> bool:
         hmac.compare_digest(one.strip().encode(), (TOKEN_SUBPROTOCOL_PREFIX + token).encode())
         for one in offered
     )
+
+
+def _host(socket: ServerConnection) -> str:
+    address = socket.remote_address
+    return str(address[0]) if address else ""

@@ -26,6 +26,7 @@ class Tab:
 
     Attributes:
         id: outlives a reload of the page and a lost connection.
+        host: where it connected from.
         state: set by the pool alone.
         heard_at: when it last said anything.
         recycled_at: when it was told to begin anew, if it was.
@@ -40,6 +41,7 @@ class Tab:
     capabilities: Capabilities
     joined_at: float
     heard_at: float
+    host: str = ""
     state: TabState = TabState.IDLE
     recycled_at: float | None = None
     busy_since: float | None = None
@@ -51,9 +53,9 @@ class Tab:
     leases: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=REMEMBERED_LEASES))
 
     @classmethod
-    def of(cls, hello: Hello, now: float) -> Tab:
+    def of(cls, hello: Hello, now: float, host: str) -> Tab:
         """Return the tab that a hello describes."""
-        return cls(hello.tab, hello.page, hello.label, hello.capabilities, now, now)
+        return cls(hello.tab, hello.page, hello.label, hello.capabilities, now, now, host)
 
 
 @dataclass(slots=True)

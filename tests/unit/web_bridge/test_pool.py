@@ -46,8 +46,8 @@ class Table:
         self.now += passes
         return effects
 
-    def join(self, tab: str, **about: Any) -> list[Effect]:
-        return self.do(self.pool.joined(hello(tab, **about), self.now))
+    def join(self, tab: str, host: str = "", **about: Any) -> list[Effect]:
+        return self.do(self.pool.joined(hello(tab, **about), self.now, host))
 
     def submit(self, job: Job) -> list[Effect]:
         return self.do(self.pool.submit(job, self.now))
@@ -132,6 +132,18 @@ def test_a_job_for_two_tabs_waits_for_both_and_keeps_them_in_step() -> None:
     (result,) = table.ended()
     assert isinstance(result, Done)
     assert [len(seat.laps) for seat in result.seats] == [1, 2]
+
+
+def test_models_that_run_at_the_same_time_run_on_one_machine() -> None:
+    table = Table()
+    table.join(A, host="10.0.0.1")
+    table.join(B, host="10.0.0.2")
+    table.submit(pair())
+    assert not table.told(A, Prepare)
+    table.join(C, host="10.0.0.2")
+    assert not table.told(A, Prepare)
+    assert table.told(B, Prepare)
+    assert table.told(C, Prepare)
 
 
 def test_a_job_for_two_tabs_is_not_starved_by_jobs_for_one() -> None:
