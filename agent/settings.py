@@ -82,6 +82,18 @@ class Settings(BaseSettings):
     )
     http_host: str = Field("127.0.0.1", min_length=1)
     http_port: int = Field(8710, ge=0, le=65_535, description="0 takes any free port")
+    browsers: bool = Field(False, description="Give work to browser tabs")
+    browser_port: int = Field(8711, ge=0, le=65_535, description="Where tabs connect; 0: any free")
+    browser_token: SecretStr | None = Field(
+        None, description="What tabs have to show; made anew at each start if left out"
+    )
+    browser_origins: list[str] = Field(
+        [], description="Addresses of the page beside the agent's own, e.g. behind a proxy"
+    )
+    browser_websocket_url: str | None = Field(
+        None, description="Where the page finds the bridge, if not on browser_port of its host"
+    )
+    models: Path = Field(Path("build/models"), description="Folder of models (see `make models`)")
     log_level: LogLevel = "info"
     log_format: LogFormat = Field("auto", description="auto: console on a terminal, else json")
     max_payload_bytes: int = Field(1 << 20, ge=1_024, le=1 << 28)
@@ -197,8 +209,8 @@ def _from_where(detail: ErrorDetail, origins: Mapping[str, str]) -> ErrorDetail:
         return detail.model_copy(update={"field": f"{ENV_PREFIX}{name.upper()}"})
     where = f"{detail.field} in {shown(origin)}" if origin else detail.field
     problem, expected = detail.problem, detail.expected
-    if name == "broker_password":
-        problem = "not a usable password"  # its value has no business in a message
+    if name in {"broker_password", "browser_token"}:
+        problem = "not a usable secret"  # its value has no business in a message
     if problem == "unknown field":
         problem, expected = "unknown setting", ", ".join(sorted(Settings.model_fields))
     return ErrorDetail(field=where, problem=problem, expected=expected)

@@ -188,7 +188,9 @@ class Prepare(Message):
     attempt: Count
     models: list[ModelTask] = Field(min_length=1, max_length=MAX_MODELS)
     samples: Annotated[int, Field(ge=0, le=MAX_SAMPLES)] = 1_024
-    fresh: bool = Field(False, description="Forget everything that was loaded before")
+    measure_memory: bool = Field(
+        False, description="Before and after: slow, and only possible while no thread waits"
+    )
 
 
 class Go(Message):
@@ -213,7 +215,7 @@ class Release(Message):
 
 
 class Recycle(Message):
-    """Throw away what was loaded, so that its memory is given back, and connect anew."""
+    """Load the page anew, so that all memory is given back, and connect again."""
 
     type: Literal["recycle"] = "recycle"
     reason: Label

@@ -184,7 +184,6 @@ class BrowserKind(Message):
     version: Name
     backend: Literal["wasm", "webgpu", "webnn"]
     tabs: int = Field(ge=0)
-    idle: int = Field(ge=0)
     adapter: str | None = None
     software: bool | None = Field(None, description="Whether the adapter is the processor")
     operators: int | None = Field(None, description="That WebNN names")

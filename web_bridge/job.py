@@ -50,7 +50,7 @@ class Job:
         seats: at least one.
         rounds: at least one; run in this order.
         samples: how many values of each output of the first run to show.
-        fresh: whether tabs forget what they had loaded before.
+        measure_memory: whether tabs begin anew before, and tell what the job took.
         wait_seconds: how long it may wait for tabs, in all, before it is given up.
         prepare_seconds: how long loading, compiling and the first run may take.
         round_seconds: how long one round may take.
@@ -61,7 +61,7 @@ class Job:
     seats: tuple[Seat, ...]
     rounds: tuple[Round, ...]
     samples: int = 1_024
-    fresh: bool = False
+    measure_memory: bool = False
     wait_seconds: float = 60.0
     prepare_seconds: float = 120.0
     round_seconds: float = 60.0

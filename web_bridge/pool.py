@@ -254,6 +254,15 @@ class Pool:
             if running.tabs:
                 continue
             chosen = self._choose(running, free)
+            if chosen is not None and running.job.measure_memory:
+                used = [tab_id for tab_id in chosen if self.tabs[tab_id].loaded]
+                if used:
+                    free -= set(chosen)
+                    for tab_id in used:
+                        effects += self._recycle(self.tabs[tab_id], "for a measurement", now)
+                    continue
+            if chosen is None and self._choose(running, self._awake()) is None:
+                continue  # there are not enough tabs, however long it waits for those at work
             if chosen is None:
                 # Tabs that it could use are kept for it, or jobs for one tab would starve it.
                 for seat in running.job.seats:
@@ -263,8 +272,12 @@ class Pool:
             effects += self._begin(running, chosen, now)
         return effects
 
+    def _awake(self) -> set[str]:
+        working = {TabState.IDLE, TabState.BUSY}
+        return {tab.id for tab in self.tabs.values() if tab.state in working}
+
     def _choose(self, running: _Running, free: set[str]) -> list[str] | None:
-        """Return a free tab per seat, all of one host, or None while there are not enough.
+        """Return one of `free` per seat, all of one host, or None if there are not enough.
 
         Models that run at the same time share a machine, and its clock.
         """
@@ -305,7 +318,7 @@ class Pool:
                 attempt=running.attempt,
                 models=list(seat.models),
                 samples=job.samples,
-                fresh=job.fresh,
+                measure_memory=job.measure_memory,
             )
             effects.append(Send(tab_id, prepare))
         return effects

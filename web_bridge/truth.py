@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from schemas.browser import Go, Lap, ModelTask, Prepared
+from schemas.browser import Go, Lap, ModelTask, OutputSample, Prepared
+from schemas.models import OutputCheck
 
 CLOCK_SLACK_MS = 20.0
 """How much longer a tab may say a lap took than the bridge waited for it: timers are rounded."""
@@ -42,4 +43,34 @@ def wrong_lap(go: Go, lap: Lap, elapsed_ms: float) -> str | None:
         if span.end_ms == span.start_ms and not span.cached:
             return "a run that took no time"
         ended = span.end_ms
+    return None
+
+
+def wrong_outputs(checks: Sequence[OutputCheck], samples: Sequence[OutputSample]) -> str | None:
+    """Return in words how outputs differ from those of the reference, or None if they agree."""
+    by_name = {sample.name: sample for sample in samples}
+    for check in checks:
+        sample = by_name.get(check.name)
+        if sample is None:
+            return f"no output {check.name}"
+        if sample.shape != check.shape:
+            return f"{check.name} has shape {sample.shape} in place of {check.shape}"
+        if not sample.finite:
+            return f"{check.name} has values that are not finite"
+        if len(sample.values) != len(check.values):
+            return f"{check.name} shows {len(sample.values)} values in place of {len(check.values)}"
+        scale = max(map(abs, check.values), default=0.0) or 1.0
+        pairs = zip(sample.values, check.values, strict=True)
+        error = max((abs(one - other) for one, other in pairs), default=0.0) / scale
+        if error > check.tolerance:
+            return f"{check.name} is off by {error:.2g} of its largest value"
+    return None
+
+
+def wrong_text(wanted: str, agrees: int, text: str | None) -> str | None:
+    """Return in words how a text differs from the reference's first `agrees` characters."""
+    if text is None:
+        return "no text"
+    if text[:agrees] != wanted[:agrees]:
+        return f"wrote {text[:agrees]!r} in place of {wanted[:agrees]!r}"
     return None

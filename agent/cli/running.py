@@ -13,6 +13,7 @@ import typer
 import uvloop
 
 from agent import wiring
+from agent.browsers.wiring import open_pool, prepare_pool
 from agent.bus.port import Bus
 from agent.cli import options as opt
 from agent.daemon import Daemon
@@ -77,7 +78,9 @@ async def serve(settings: Settings) -> None:
         notifier = parts.enter_context(Notifier())
         metrics = AgentMetrics(VERSION)
         probe = _Probe()
-        web = WebServer(probe, metrics, settings.http_host, settings.http_port)
+        pool = await asyncio.to_thread(prepare_pool, settings) if settings.browsers else None
+        routes = await asyncio.to_thread(pool.routes, settings) if pool else ()
+        web = WebServer(probe, metrics, settings.http_host, settings.http_port, routes)
         await parts.enter_async_context(web)
         address = await parts.enter_async_context(wiring.broker_for(settings))
         store = await wiring.open_store(settings)
@@ -100,6 +103,9 @@ async def serve(settings: Settings) -> None:
         probe.replay_finished = True
         bus = probe.bus = wiring.agent_bus(settings, address)
         daemon = Daemon(wiring.daemon_config(settings), bus, store, restored, metrics)
+        if pool is not None:
+            pool_bus = wiring.bus_to(address)
+            await parts.enter_async_context(open_pool(pool, settings, web.url, pool_bus))
         loop = asyncio.get_running_loop()
         for stop_signal in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(stop_signal, daemon.stop)
@@ -111,6 +117,7 @@ async def serve(settings: Settings) -> None:
                 broker=str(address),
                 store=str(settings.store),
                 http=web.url,
+                **({"open_in_a_browser": pool.address(web.url)} if pool else {}),
                 log_records=restored.heart.applied_seq,
             )
             notifier.ready(f"connected to {address}; {restored.heart.applied_seq} records known")

@@ -119,7 +119,7 @@ export interface Prepare {
   attempt: number;
   models: ModelTask[];
   samples: number;
-  fresh: boolean;
+  measure_memory: boolean;
 }
 
 export interface Prepared {

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from urllib.parse import quote
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -133,7 +134,8 @@ class Browser:
     def open(self, address: str) -> str:
         """Open one more tab; return its id for `close_tab`. Chromium only."""
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self._debugging_port()}/json/new?{address}", method="PUT"
+            f"http://127.0.0.1:{self._debugging_port()}/json/new?{quote(address, safe='')}",
+            method="PUT",
         )
         with urllib.request.urlopen(request, timeout=10) as answer:
             return str(json.load(answer)["id"])

@@ -2,17 +2,14 @@
 
 /** @typedef {import("../../schemas/generated/browser.d.ts").Circumstances} Circumstances */
 
-const PATIENCE_MS = 2_000;
+const PATIENCE_MS = 5_000;
+const PAUSE_MS = 60_000;
+const SLOW = "placewise-memory-slow";
 const TIMER_MS = 50;
 
 let late = 0;
 /** @type {Circumstances["pressure"]} */
 let pressure = null;
-/** @type {number | null} */
-let known = null;
-/** @type {Promise<number | null> | null} */
-let measuring = null;
-let patient = true;
 
 /** Begin to watch. Call once. */
 export function watch() {
@@ -35,37 +32,29 @@ export function watch() {
 /**
  * Memory of the page and its workers in MB, by the one call that sees WebAssembly's.
  *
- * Browsers may take many seconds over it: after one that was slow, only the last known value is
- * given, and a new one is asked for beside.
+ * Some browsers take very long over it once threads have run in the page's process: then there is
+ * none. No figure stands for another time than the one that it was taken at.
  * @returns {Promise<number | null>}
  */
 export async function memory() {
   if (typeof performance.measureUserAgentSpecificMemory !== "function" || !crossOriginIsolated) {
     return null;
   }
-  measuring ??= performance.measureUserAgentSpecificMemory().then(
-    (/** @type {{bytes: number}} */ found) => {
-      measuring = null;
-      known = found.bytes / 1e6;
-      return known;
-    },
-    () => {
-      measuring = null;
-      return null; // refused at the moment
-    },
+  if (Date.now() - Number(sessionStorage.getItem(SLOW) ?? 0) < PAUSE_MS) return null;
+  const asked = performance.measureUserAgentSpecificMemory().then(
+    (/** @type {{bytes: number}} */ found) => found.bytes / 1e6,
+    () => null, // refused at the moment
   );
-  if (!patient) return known;
-  const asked = measuring;
-  const slow = Symbol("slow");
-  const first = await Promise.race([
-    asked,
-    new Promise((resolve) => setTimeout(() => resolve(slow), PATIENCE_MS)),
-  ]);
-  if (first === slow) {
-    patient = false;
-    return known;
-  }
-  return /** @type {number | null} */ (first);
+  let timer = 0;
+  const impatience = new Promise((resolve) => {
+    timer = setTimeout(() => {
+      sessionStorage.setItem(SLOW, String(Date.now()));
+      resolve(null);
+    }, PATIENCE_MS);
+  });
+  const first = /** @type {number | null} */ (await Promise.race([asked, impatience]));
+  clearTimeout(timer);
+  return first;
 }
 
 /**
@@ -76,7 +65,7 @@ export async function circumstances({ measure = false } = {}) {
   const lag_ms = late;
   late = 0;
   return {
-    memory_mb: measure ? await memory() : known,
+    memory_mb: measure ? await memory() : null,
     lag_ms: Math.min(Math.max(0, lag_ms), 1e9),
     pressure,
     visible: document.visibilityState === "visible",

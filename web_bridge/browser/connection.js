@@ -67,14 +67,6 @@ export class Connection {
     if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
   }
 
-  /** Connect anew, as a page that begins. */
-  again() {
-    const socket = this.socket;
-    this.socket = null;
-    socket?.close(1000);
-    this.open();
-  }
-
   /** Leave for good. */
   close() {
     this.over = true;

@@ -221,8 +221,9 @@ function placed(placement, requested) {
   if (places.length === 1) return places[0];
   const most = places.sort((a, b) => placement[b] - placement[a])[0];
   const total = Object.values(placement).reduce((sum, one) => sum + one, 0);
-  // A few nodes that shape tensors stay on the processor everywhere; a tenth of them is no fallback.
-  return placement[most] >= 0.5 * total ? most : "mixed";
+  // A few nodes that shape tensors stay on the processor everywhere. WebNN makes one node of many,
+  // so that counting tells nothing: both together are mixed.
+  return most !== "webnn" && !placement.webnn && placement[most] >= 0.9 * total ? most : "mixed";
 }
 
 /** @param {ModelTask} task */

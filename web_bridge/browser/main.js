@@ -98,8 +98,8 @@ async function start() {
       case "recycle":
         job = "";
         show.state("beginning anew", message.reason);
-        await work.forget();
-        connection.again();
+        connection.close();
+        location.reload(); // nothing else gives back all that was taken, and lets it be measured
         break;
       case "refused":
         show.state("refused", message.message);

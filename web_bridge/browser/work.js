@@ -13,8 +13,6 @@ import { Writer } from "./generation.js";
 /** @typedef {import("../../schemas/generated/browser.d.ts").Failed} Failed */
 /** @typedef {import("../../schemas/generated/browser.d.ts").ModelTask} ModelTask */
 
-const PATIENCE_MS = 2_000;
-
 /** What ended a job here, in the words of the contract. */
 class Trouble extends Error {
   /**
@@ -72,20 +70,10 @@ let engine = null;
 const writers = new Map();
 /** @type {ModelTask[]} */
 let models = [];
+let measureMemory = false;
 /** Where each model of the job is: its index in the engine, or its writer.
  * @type {(number | Writer)[]} */
 let places = [];
-
-/** Throw away everything that was loaded. */
-export async function forget() {
-  engine?.end("thrown away");
-  engine = null;
-  const ending = [...writers.values()];
-  writers.clear();
-  models = [];
-  const patience = new Promise((resolve) => setTimeout(resolve, PATIENCE_MS)); // one may hang
-  await Promise.race([Promise.all(ending.map((writer) => writer.end())), patience]);
-}
 
 /** Stop whatever runs, at once. */
 export function abort() {
@@ -102,10 +90,10 @@ export function abort() {
 export async function prepare(asked) {
   const about = { job: asked.job, attempt: asked.attempt };
   try {
-    if (asked.fresh) await forget();
-    const memory_before_mb = await memory();
     models = asked.models;
+    measureMemory = asked.measure_memory;
     await keepOnly(models);
+    const memory_before_mb = asked.measure_memory ? await memory() : null;
     const onnx = models.filter((one) => one.format === "onnx");
     places = models.map((one) => onnx.indexOf(one));
     const ready = onnx.length ? await runtime(onnx).ask({
@@ -118,7 +106,7 @@ export async function prepare(asked) {
     }
     return {
       type: "prepared", ...about, models: prepared, memory_before_mb,
-      circumstances: await circumstances({ measure: true }),
+      circumstances: await circumstances({ measure: measureMemory }),
     };
   } catch (error) {
     return failed(about, error);
@@ -159,7 +147,7 @@ export async function go(asked) {
     }
     return {
       type: "lap", ...about, lap: asked.lap, spans, outputs,
-      circumstances: await circumstances({ measure: true }),
+      circumstances: await circumstances({ measure: measureMemory }),
     };
   } catch (error) {
     return failed(about, error);

@@ -147,12 +147,23 @@ def test_models_that_run_at_the_same_time_run_on_one_machine() -> None:
 
 
 def test_a_job_for_two_tabs_is_not_starved_by_jobs_for_one() -> None:
+    table = Table(A, B)
+    table.submit(single("first"))
+    (busy,) = [one for one in (A, B) if table.pool.tabs[one].state is TabState.BUSY]
+    idle = B if busy == A else A
+    table.submit(pair())
+    table.submit(single("small"))
+    assert not table.told(idle, Prepare), "it is kept for the job that came first"
+    table.prepare(busy)
+    table.run(busy)
+    assert {table.told(tab, Prepare)[-1].job for tab in (A, B)} == {"pair"}
+
+
+def test_a_job_for_more_tabs_than_there_are_holds_nobody_up() -> None:
     table = Table(A)
     table.submit(pair())
     table.submit(single("small"))
-    assert not table.told(A, Prepare), "it is kept for the job that came first"
-    table.join(B)
-    assert {one.job for tab in (A, B) for one in table.told(tab, Prepare)} == {"pair"}
+    assert [one.job for one in table.told(A, Prepare)] == ["small"]
 
 
 def test_the_tab_that_worked_least_comes_first() -> None:
@@ -374,6 +385,20 @@ def test_a_tab_that_has_grown_begins_anew_after_its_job() -> None:
     assert len(table.told(A, Prepare)) == 1, "no work before it begins anew"
     table.join(A)
     assert len(table.told(A, Prepare)) == 2
+
+
+def test_memory_is_measured_in_a_tab_that_began_anew() -> None:
+    table = Table(A)
+    table.submit(single("first", measure_memory=True))
+    assert table.told(A, Prepare)[0].measure_memory, "a new tab is as good as one begun anew"
+    table.prepare(A)
+    table.run(A)
+    table.submit(single("second", measure_memory=True))
+    assert table.told(A, Recycle)
+    assert len(table.told(A, Prepare)) == 1
+    table.do(table.pool.left(A, "reloaded", table.now))
+    table.join(A)
+    assert [one.job for one in table.told(A, Prepare)] == ["first", "second"]
 
 
 def test_the_same_tab_connected_anew_replaces_itself_and_its_job_begins_again() -> None:

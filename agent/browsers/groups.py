@@ -1,0 +1,151 @@
+"""Tabs that are alike: one browser version on one kind of machine, and one backend.
+
+On the bus each such group is a worker of its own: its runs are comparable, and what is predicted
+for one of its tabs holds for the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from agent.browsers.cells import (
+    adapter_name,
+    browser_name,
+    hardware_of,
+    is_software,
+)
+from schemas.browser import Backend, Capabilities
+from schemas.jobs import BrowserKind, HeldModel, WorkerState
+from schemas.measurement import HardwareSpec
+from schemas.models import ModelManifest
+from web_bridge.tab import Tab
+
+_AGENT_CHARS = 24
+_MB_PER_GB = 1_000
+
+
+@dataclass(slots=True)
+class Group:
+    """Tabs of one browser version on one kind of machine, seen through one backend.
+
+    Attributes:
+        capabilities: of one of its tabs; those of the others are alike.
+        tabs: those that are there now, by id.
+    """
+
+    worker_id: str
+    backend: Backend
+    hardware: HardwareSpec
+    capabilities: Capabilities
+    label: str | None
+    tabs: dict[str, Tab] = field(default_factory=dict)
+
+    @property
+    def browser(self) -> str:
+        """Browser and major version."""
+        return browser_name(self.capabilities)
+
+    @property
+    def cores(self) -> int:
+        """What models share there."""
+        return self.capabilities.cores or 1
+
+    @property
+    def threads(self) -> int:
+        """How many threads one model alone may have."""
+        return self.cores if self.capabilities.wasm.threads else 1
+
+    def runtime(self, engine: str) -> str:
+        """Return what runs models there, as cells name it (see `agent.browsers.cells`)."""
+        return f"{engine} {self.backend} {self.browser}"
+
+    def kind(self, quarantined: Mapping[str, str]) -> BrowserKind:
+        """Return what the bus is told of the browser."""
+        gpu = self.capabilities.webgpu if self.backend == "webgpu" else None
+        contexts = self.capabilities.webnn if self.backend == "webnn" else []
+        return BrowserKind(
+            browser=self.capabilities.browser,
+            version=self.capabilities.version,
+            backend=self.backend,
+            tabs=len(self.tabs),
+            adapter=None if gpu is None else adapter_name(gpu),
+            software=None if gpu is None else is_software(gpu),
+            operators=max((one.operators or 0 for one in contexts), default=None),
+            quarantined=dict(quarantined),
+        )
+
+    def state(
+        self,
+        status: Literal["online", "offline"],
+        since: datetime,
+        engine: str,
+        models: list[HeldModel],
+        quarantined: Mapping[str, str],
+    ) -> WorkerState:
+        """Return the group as a worker on the bus."""
+        memory = self.capabilities.device_memory_gb
+        return WorkerState(
+            worker_id=self.worker_id,
+            kind="browser",
+            status=status,
+            since=since,
+            hardware=self.hardware,
+            memory_mb=None if memory is None else memory * _MB_PER_GB,
+            cores=self.cores,
+            runtime=self.runtime(engine),
+            backends=[self.backend],
+            models=models,
+            browser=self.kind(quarantined),
+        )
+
+
+def grouped(agent_id: str, tabs: Iterable[Tab]) -> dict[str, Group]:
+    """Return the groups that tabs make, by worker id. A tab is in one per backend."""
+    groups: dict[str, Group] = {}
+    for tab in tabs:
+        for backend in tab.capabilities.backends():
+            worker_id = _worker_id(agent_id, tab, backend)
+            group = groups.get(worker_id)
+            if group is None:
+                hardware = hardware_of(tab.capabilities, backend, tab.label)
+                group = Group(worker_id, backend, hardware, tab.capabilities, tab.label)
+                groups[worker_id] = group
+            group.tabs[tab.id] = tab
+    return groups
+
+
+def held(manifest: ModelManifest, backend: Backend) -> list[HeldModel]:
+    """Return what tabs can run on a backend: text generation on WebAssembly alone."""
+    models = [
+        HeldModel(
+            model=one.id,
+            sha256=one.sha256,
+            family=one.family,
+            shares=one.shares,
+            parameters_m=one.parameters_m,
+            gmacs=one.gmacs,
+        )
+        for one in manifest.models
+        if not one.part
+    ]
+    if backend == "wasm":
+        models += [
+            HeldModel(
+                model=one.id, sha256=one.sha256, family=one.family, parameters_m=one.parameters_m
+            )
+            for one in manifest.text_models
+        ]
+    return models
+
+
+def _worker_id(agent_id: str, tab: Tab, backend: Backend) -> str:
+    hardware = hardware_of(tab.capabilities, backend, tab.label).name
+    told = hashlib.sha256(f"{agent_id} {hardware} {tab.capabilities.version}".encode()).hexdigest()
+    # The prefix tells pools apart, the hash like browsers on unlike machines.
+    prefix = re.sub(r"[^A-Za-z0-9_-]", "-", agent_id)[:_AGENT_CHARS]
+    return f"{prefix}.{browser_name(tab.capabilities)[:24]}.{backend}.{told[:4]}"
