@@ -142,9 +142,7 @@ class BrowserService:
             if wrong is not None:
                 return _nothing(job, group.worker_id, "wrong_output", f"{model.id}: {wrong}")
             checked[model.id] = True
-        memory_mb = (
-            await self._memory(planned, group) if getattr(job, "measure_memory", True) else None
-        )
+        memory_mb = await self._memory(planned, group) if job.measure_memory else None
         outcome = await self._bridge.run(planned.job)
         if isinstance(outcome, GivenUp):
             code: JobOutcome = "refused" if outcome.code in {"no_tab", "cancelled"} else "failed"

@@ -10,11 +10,11 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from urllib.parse import quote
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 ROOT = Path(__file__).parents[2]
 WEBNN_CHROMIUM = ROOT / "tools" / "browser" / "webnn-chromium" / "chromium"
