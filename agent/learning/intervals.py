@@ -93,11 +93,11 @@ class Intervals:
         Returns:
             `(m,)` half-widths of the intervals that the errors were held against.
         """
-        usual = np.einsum("mk,mk->m", reasons, self._weights[metrics])
+        usual = np.vecdot(reasons, self._weights[metrics])
         score = np.log(np.abs(errors) + _FLOOR) - usual
         nodes = np.concatenate((metrics[:, None] + 1, paths), axis=1)
         level = self._level[nodes[:, -1]]
-        quantile = _quantile(np.cumsum(self._mixture(nodes), axis=1), level)
+        quantile = _quantile(np.add.accumulate(self._mixture(nodes), axis=1), level)
         level += _ADAPT * ((score > quantile) - (1.0 - NOMINAL))
         self._level[nodes[:, -1]] = np.minimum(np.maximum(level, _LEVEL_LOW), _LEVEL_HIGH)
         column = np.ceil((score - _LOWEST) * (1.0 / _STEP))
@@ -124,8 +124,8 @@ class Intervals:
         nodes[..., 0] = metrics + 1
         nodes[..., 1:] = paths
         nodes = nodes.reshape(n * m, -1)
-        usual = np.einsum("nmk,mk->nm", reasons, self._weights[metrics]).reshape(-1)
-        cumulative = np.cumsum(self._mixture(nodes), axis=1)
+        usual = np.vecdot(reasons, self._weights[metrics]).reshape(-1)
+        cumulative = np.add.accumulate(self._mixture(nodes), axis=1)
         quantile = _quantile(cumulative, self._level[nodes[:, -1]])
         width = np.exp(np.minimum(np.maximum(usual + quantile, _NARROWEST), _WIDEST))
         chance = 0.5 * (_below(cumulative, _UNDER - usual) + _below(cumulative, _OVER - usual))
@@ -136,7 +136,7 @@ class Intervals:
         """Return `(p, bins)` chances by rows `(p, d)`, each filled up by those before it."""
         weight = 1.0 / (self._count[nodes] + _FILL)
         # What is above a level counts as much as `_FILL` errors of its own.
-        passed = np.cumprod(_FILL * weight[:, ::-1], axis=1)[:, ::-1]
+        passed = np.multiply.accumulate(_FILL * weight[:, ::-1], axis=1)[:, ::-1]
         weight[:, :-1] *= passed[:, 1:]
         mixture: Floats = np.matmul(weight[:, None, :], self._bins[nodes])[:, 0]
         mixture += passed[:, :1] * self._prior
@@ -145,11 +145,12 @@ class Intervals:
     def _regress(self, metrics: Integers, reasons: Floats, score: Floats) -> None:
         """Take one step of recursive least squares, bounded against outliers, slowly forgetting."""
         covariance = self._covariance[metrics]
-        projected = np.einsum("mjk,mk->mj", covariance, reasons)
-        gain = projected / (1.0 + np.einsum("mk,mk->m", reasons, projected))[:, None]
+        projected = np.vecdot(covariance, reasons[:, None])
+        gain = projected / (1.0 + np.vecdot(reasons, projected))[:, None]
         self._weights[metrics] += gain * np.minimum(np.maximum(score, -3.0), 3.0)[:, None]
         covariance -= gain[:, :, None] * projected[:, None, :]
-        small = np.einsum("mkk->m", covariance) < 10.0 * reasons.shape[1]
+        width = reasons.shape[1]
+        small = covariance.reshape(len(metrics), -1)[:, :: width + 1].sum(axis=1) < 10.0 * width
         covariance *= np.where(small, 1.0 + 1.0 / 5000.0, 1.0)[:, None, None]
         self._covariance[metrics] = covariance
 

@@ -87,6 +87,10 @@ _REASON_PRIOR = np.array([-1.6, -0.15, 0.6, 1.0, 1.0, -0.1, -0.1, 0.5, 0.5, 1.5]
 _REASON_FIRMNESS = np.array([1.0, 20.0, 20.0, 60.0, 30.0, 20.0, 20.0, 40.0, 20.0, 10.0])
 
 
+_ENOUGH = np.array([300, 50])
+"""Measurements of a set-up, and of a network, after which more make errors no smaller."""
+
+
 @dataclass(frozen=True, slots=True)
 class Guesses:
     """What is expected of `m` metrics of `n` cells, in log space.
@@ -404,7 +408,7 @@ class Learner:
         found = self._process.weigh(memory, frame, near, usable)
         left = memory.rest.take(found.rows, axis=0)
         left -= self._law.offset.take(memory.path.take(found.rows, axis=0))
-        expected = np.einsum("pk,pkm->pm", found.weights, left)
+        expected = np.matmul(found.weights[:, None], left)[:, 0]
         return expected[found.which, metrics], found.spread[found.which]
 
     def _surprise(self, frame: Frame, event: _Event, at: Integers) -> Learnt:
@@ -481,18 +485,16 @@ def _reasons(counts: Counts, frame: Frame, spread: Floats) -> Floats:
         spread: `(n, m)`, standard deviations by the process.
     """
     reasons = np.empty((*spread.shape, len(_REASON_PRIOR)))
-    zero = counts == 0
-    stem = counts[..., STEM]
+    none = counts == 0
     undescribed = (frame.linear[:, NO_PARAMS] * frame.linear[:, NO_GMACS] > 0.0)[:, None]
-    nameless = undescribed & zero[..., STEM]
+    nameless = undescribed & none[..., STEM]
+    logs = np.log1p(np.minimum(counts[..., (SETUP, STEM)], _ENOUGH)) - (3.0, 2.0)
     reasons[..., 0] = 1.0
     # However well a set-up is known, it says nothing of a network that nobody described.
-    reasons[..., 1] = (np.log1p(np.minimum(counts[..., SETUP], 300)) - 3.0) * ~nameless
-    reasons[..., 2] = zero[..., SETUP]
-    reasons[..., 3] = zero[..., HARDWARE]
-    reasons[..., 4] = zero[..., STEM]
-    reasons[..., 5] = (np.log1p(np.minimum(stem, 50)) - 2.0) * ~zero[..., STEM]
-    reasons[..., 6] = ~zero[..., STEM_HARDWARE]
+    reasons[..., 1] = logs[..., 0] * ~nameless
+    reasons[..., 2:5] = none[..., (SETUP, HARDWARE, STEM)]
+    reasons[..., 5] = logs[..., 1] * ~none[..., STEM]
+    reasons[..., 6] = ~none[..., STEM_HARDWARE]
     reasons[..., 7] = frame.missing[:, None]
     # Beyond the process's own prior, likeness knows nothing more.
     reasons[..., 8] = np.log(np.minimum(spread, 1.0)) + 2.0

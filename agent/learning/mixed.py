@@ -91,10 +91,9 @@ class MixedModel:
         """Return `(n, m)` values of the laws alone at features `(n, d)` for domains `(n, m)`."""
         laws = self._law[domains]
         if len(x) == 1:
-            one: Floats = np.einsum("nd,ud->nu", x, self._weights[laws[0], :-1])
-            return one
+            return _product(x, self._weights[laws[0], :-1])
         used, place = np.unique(laws, return_inverse=True)
-        values: Floats = np.einsum("nd,ud->nu", x, self._weights[used, :-1])
+        values = _product(x, self._weights[used, :-1])
         return values[np.arange(len(x))[:, None], place.reshape(laws.shape)]
 
     def predict(self, x: Floats, paths: Integers) -> Floats:
@@ -183,10 +182,10 @@ class MixedModel:
     def _offset(self, setups: Integers, hardware: Integers, weights: Floats) -> None:
         """Fit offsets to weights `(m, d + 1)`, whose last is -1 to stand for the value."""
         here, above = self._sums[setups], self._sums[hardware]
-        left = -np.einsum("md,md->m", above, weights)
+        left = -np.vecdot(above, weights)
         start = left / (above[:, 0] + _HARDWARE_FIRMNESS)
         self.offset[hardware] = start
-        left = -np.einsum("md,md->m", here, weights) - here[:, 0] * start
+        left = -np.vecdot(here, weights) - here[:, 0] * start
         self.offset[setups] = start + left / (here[:, 0] + _SETUP_FIRMNESS)
 
     def _new_law(self, metric: int) -> int:
@@ -209,3 +208,9 @@ class MixedModel:
             for name in ("offset", "_sums", "_shares", "_events", "_hardware", "_is_setup"):
                 setattr(self, name, fitted(getattr(self, name), rows))
             self._law = fitted(self._law, rows, -1)
+
+
+def _product(x: Floats, weights: Floats) -> Floats:
+    """Return `(n, u)` values of `x (n, d)` under `weights (u, d)`, each the same in any company."""
+    values: Floats = np.vecdot(x[:, None], weights[None])
+    return values

@@ -136,7 +136,7 @@ class Process:
         among = self._among(memory, rows, likes > 0.0)
         right = likes.astype(float)
         weights = _solved(among, right)
-        left = self._variance - np.einsum("nk,nk->n", right, weights)
+        left = self._variance - np.vecdot(right, weights)
         return Neighbours(rows, weights, np.sqrt(np.maximum(left, self._noise**2)), which)
 
     def _to_cells(self, memory: Memory, frame: Frame, near: Integers) -> Singles:
