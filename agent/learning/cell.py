@@ -8,8 +8,8 @@ from typing import NamedTuple
 class Cell(NamedTuple):
     """A model on hardware in a set-up: what identifies it and what describes it.
 
-    Names are opaque: nothing is read out of `hardware` but a look-up in the catalogue, and
-    nothing out of `model` but that a tag after a dot names other weights of the same network.
+    Nothing is read out of `hardware` but a look-up in the catalogue. In `model` a tag after a dot
+    names other weights of the same network, and sizes are read that nobody gave (`names.hints`).
     None means unknown, which is never the same as zero.
 
     Attributes:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from agent.learning.catalogue import Catalogue, Sheet
 from agent.learning.cell import Cell
 from agent.learning.identity import number_of
+from agent.learning.names import Hints, hints
 from agent.learning.roofline import TRAINING_FACTOR, bytes_per_weight, log_times
 
 Floats = NDArray[np.float64]
@@ -81,6 +82,7 @@ LINEAR = (
     "no_batch",
     "no_seq",
     "no_sheet",
+    "idle",
 )
 """The columns of `Frame.linear`, in order."""
 
@@ -124,8 +126,8 @@ class Keys(NamedTuple):
     Attributes:
         model: the model's name.
         stem: the network that the name stands for, whatever its weights.
-        group: architecture, or the family where no architecture is given; the stem where
-            neither architecture nor size is.
+        group: architecture, or the family where no architecture is given; the name without its
+            numbers where neither architecture nor size is.
         task: what it is run for.
         hardware: the hardware's name.
         setup: hardware and the way it runs, without the sizes.
@@ -194,10 +196,11 @@ def _describe(cell: Cell, catalogue: Catalogue) -> tuple[Keys, tuple[float, ...]
         cell.runtime_options or "",
         cell.parallelism or "",
     )
-    row = _linear(cell, setup)
-    sized = (cell.parameters_m or cell.gmacs) is not None
+    said = hints(_TAG.split(cell.model, maxsplit=1)[0])
+    row = _linear(cell, setup, said)
+    sized = (cell.parameters_m or cell.gmacs or said.parameters_m) is not None
     known = sized + (cell.batch_size is not None) + setup.sheet
-    return _keys(cell, setup, row), row, 1.0 - known / 3.0
+    return _keys(cell, setup, row, said), row, 1.0 - known / 3.0
 
 
 @lru_cache(maxsize=16_384)
@@ -231,7 +234,7 @@ def _setup(catalogue: Catalogue, hardware: str, hardware_class: str, *way: str) 
     )
 
 
-def _keys(cell: Cell, setup: Setup, linear: Sequence[float]) -> Keys:
+def _keys(cell: Cell, setup: Setup, linear: Sequence[float], said: Hints) -> Keys:
     model, stem = _stem(cell.model)
     # Hashes of numbers, unlike those of texts, are the same in every process.
     shape = hash(
@@ -246,8 +249,8 @@ def _keys(cell: Cell, setup: Setup, linear: Sequence[float]) -> Keys:
     )
     batch = hash((_BATCH, round(4.0 * linear[5])))
     size = hash((_PARAMS, round(4.0 * linear[1])))
-    # A network that nobody described is like none but itself: its imputed sizes say nothing.
-    group, number = stem, setup.number
+    # A network that nobody described is like those of its name: its imputed sizes say little.
+    group, number = number_of("named", said.family), setup.number
     if cell.architecture or cell.parameters_m or cell.gmacs:
         group = number_of("group", cell.architecture or cell.family or "")
     here, kin = number ^ stem, number ^ group
@@ -274,11 +277,14 @@ def _keys(cell: Cell, setup: Setup, linear: Sequence[float]) -> Keys:
     )
 
 
-def _linear(cell: Cell, setup: Setup) -> tuple[float, ...]:
-    has_params, params = _log(cell.parameters_m, _PARAMS)
+def _linear(cell: Cell, setup: Setup, said: Hints) -> tuple[float, ...]:
+    has_params, params = _log(cell.parameters_m or said.parameters_m, _PARAMS)
+    # What counts for time is what runs; what else lies in memory has a column of its own.
+    idle = -math.log(said.active)
+    params -= idle
     has_gmacs, gmacs = _log(cell.gmacs, _GMACS)
     has_acts, acts = _log(cell.activations_m, 0.0)
-    has_input, edge = _log(cell.input_size, _EDGE)
+    has_input, edge = _log(cell.input_size or said.input_size, _EDGE)
     has_batch, batch = _log(cell.batch_size, _BATCH)
     has_in, seq_in = _log(cell.sequence_in, _SEQ_IN)
     has_out, seq_out = _log(cell.sequence_out, _SEQ_OUT)
@@ -292,6 +298,9 @@ def _linear(cell: Cell, setup: Setup) -> tuple[float, ...]:
         gmacs = params + tokens - _THOUSAND
     elif has_gmacs and not has_params:
         params = gmacs - tokens + _THOUSAND
+    elif not has_gmacs:
+        gmacs += said.log_work
+        params += said.log_work
     if not has_acts:
         acts = _ACTS + 0.6 * (gmacs - _GMACS)
 
@@ -340,6 +349,7 @@ def _linear(cell: Cell, setup: Setup) -> tuple[float, ...]:
         1.0 - has_batch,
         1.0 - (has_in or has_out),
         1.0 - setup.sheet,
+        idle / 2,
     )
 
 

@@ -23,6 +23,9 @@ Integers = NDArray[np.int64]
 NOMINAL = 0.9
 """The share of measurements that an interval is meant to hold."""
 
+_AIM = 0.91
+"""What levels are steered to: what is learnt later is a little harder than what was."""
+
 CLOSE = 0.2
 """How near a measurement must be, relative to the prediction, to count as close."""
 
@@ -37,6 +40,9 @@ _FILL = 15.0
 """Errors of its own that a set-up needs to count as much as everything above it."""
 
 _ADAPT = 0.01
+_ADAPT_ABOVE = 0.004
+"""Steps of the level of a set-up, and of the domain above it."""
+
 _LEVEL_LOW, _LEVEL_HIGH = 0.80, 0.985
 
 _NARROWEST, _WIDEST = -12.0, math.log(math.log(1e4))
@@ -49,43 +55,53 @@ _OVER = math.log(math.log1p(CLOSE) + _FLOOR)
 class Intervals:
     """Learns how wrong learners are, one for each metric, and says so for cells.
 
-    Histograms lie in rows that the caller gives out. Row 0 stands for nothing, the rows after it
-    for everything that was seen of each metric.
+    Cells are of several kinds (a network known there, known elsewhere, never seen), and for each
+    the errors of its like alone count (Vovk's Mondrian conformal prediction, 2003): a network
+    that was never seen is not to be judged by how well the known ones are predicted.
+
+    Histograms are found by the rows of scopes that the caller gives out; row 0 stands for none.
 
     Args:
         metrics: how many metrics there are.
+        kinds: how many kinds of cells there are.
         prior: `(k,)`, weights to start from of the log of the usual error on the reasons for it.
         firmness: `(k,)`, how many errors each prior weight is worth.
     """
 
-    def __init__(self, metrics: int, prior: Floats, firmness: Floats) -> None:
-        self.first_row = metrics + 1
-        self._weights = np.tile(np.asarray(prior, dtype=float), (metrics, 1))
-        self._covariance = np.tile(
-            np.diag(1.0 / np.asarray(firmness, dtype=float)), (metrics, 1, 1)
-        )
+    def __init__(self, metrics: int, kinds: int, prior: Floats, firmness: Floats) -> None:
+        self._kinds = kinds
+        each = metrics * kinds
+        # Node 0 is for nothing, then one for each metric, one for its kinds, then those of rows.
+        self._metrics = metrics
+        self._first = 1 + metrics + each - kinds
+        self._weights = np.tile(np.asarray(prior, dtype=float), (each, 1))
+        self._covariance = np.tile(np.diag(1.0 / np.asarray(firmness, dtype=float)), (each, 1, 1))
         centres = _LOWEST + _STEP * (np.arange(_BINS) - 0.5)
         # Half-normal errors, their log centred: what one expects before the first error is known.
         density = np.exp(centres - 0.63 - 0.5 * np.exp(2 * (centres - 0.63)))
         self._prior = density / density.sum()
-        self._bins = np.zeros((16, _BINS))
-        self._count = np.zeros(16)
-        self._level = np.full(16, NOMINAL)
+        self._bins = np.zeros((self._first + kinds, _BINS))
+        self._count = np.zeros(len(self._bins))
+        self._level = np.zeros(len(self._bins))
 
     def start(self, row: int) -> None:
         """Forget what was learnt in a row."""
-        if row >= len(self._count):
-            self._bins, self._count = fitted(self._bins, row + 1), fitted(self._count, row + 1)
-            self._level = fitted(self._level, row + 1, NOMINAL)
-        self._bins[row] = 0.0
-        self._count[row] = 0.0
-        self._level[row] = NOMINAL
+        first = self._first + self._kinds * row
+        nodes = slice(first, first + self._kinds)
+        if nodes.stop > len(self._count):
+            self._bins = fitted(self._bins, nodes.stop)
+            self._count = fitted(self._count, nodes.stop)
+            self._level = fitted(self._level, nodes.stop)
+        self._bins[nodes] = self._count[nodes] = self._level[nodes] = 0.0
 
-    def learn(self, metrics: Integers, paths: Integers, reasons: Floats, errors: Floats) -> Floats:
+    def learn(
+        self, metrics: Integers, kinds: Integers, paths: Integers, reasons: Floats, errors: Floats
+    ) -> Floats:
         """Learn one error (log space) of each of several metrics, predicted before learnt.
 
         Args:
             metrics: `(m,)`, numbers that differ.
+            kinds: `(m,)`, of the cell, by what is known of the metric.
             paths: `(m, d)`, rows from the widest to the set-up.
             reasons: `(m, k)`, what the sizes of the errors may depend on.
             errors: `(m,)`, measured minus predicted.
@@ -93,44 +109,61 @@ class Intervals:
         Returns:
             `(m,)` half-widths of the intervals that the errors were held against.
         """
-        usual = np.vecdot(reasons, self._weights[metrics])
+        one = metrics * self._kinds + kinds
+        usual = np.vecdot(reasons, self._weights[one])
         score = np.log(np.abs(errors) + _FLOOR) - usual
-        nodes = np.concatenate((metrics[:, None] + 1, paths), axis=1)
-        level = self._level[nodes[:, -1]]
-        quantile = _quantile(np.add.accumulate(self._mixture(nodes), axis=1), level)
-        level += _ADAPT * ((score > quantile) - (1.0 - NOMINAL))
-        self._level[nodes[:, -1]] = np.minimum(np.maximum(level, _LEVEL_LOW), _LEVEL_HIGH)
+        nodes = self._nodes(metrics, kinds, paths)
+        quantile = _quantile(np.add.accumulate(self._mixture(nodes), axis=1), self._levels(nodes))
+        missed = (score > quantile) - (1.0 - _AIM)
+        self._level[nodes[:, 2]] += _ADAPT_ABOVE * missed
+        self._level[nodes[:, -1]] += _ADAPT * missed
+        # What is steered to its bound goes no farther.
+        self._level[nodes] = np.minimum(np.maximum(self._level[nodes], -0.1), 0.075)
         column = np.ceil((score - _LOWEST) * (1.0 / _STEP))
         column = np.minimum(np.maximum(column, 0), _BINS - 1).astype(np.int64)
         self._bins[nodes] *= _FADE
         self._bins[nodes, column[:, None]] += 1.0
         self._count[nodes] = self._count[nodes] * _FADE + 1.0
-        self._regress(metrics, reasons, score)
+        self._regress(one, reasons, score)
         width: Floats = np.exp(np.minimum(np.maximum(usual + quantile, _NARROWEST), _WIDEST))
         return width
 
     def half_widths(
-        self, metrics: Integers, paths: Integers, reasons: Floats
+        self, metrics: Integers, kinds: Integers, paths: Integers, reasons: Floats
     ) -> tuple[Floats, Floats]:
         """Return `(n, m)` half-widths in log space, and `(n, m)` chances of being close.
 
         Args:
             metrics: `(m,)`.
+            kinds: `(n, m)`.
             paths: `(n, m, d)` rows; 0 for what is unknown, which falls back to what is above.
             reasons: `(n, m, k)`.
         """
-        n, m, depth = paths.shape
-        nodes = np.empty((n, m, depth + 1), dtype=np.int64)
-        nodes[..., 0] = metrics + 1
-        nodes[..., 1:] = paths
-        nodes = nodes.reshape(n * m, -1)
-        usual = np.vecdot(reasons, self._weights[metrics]).reshape(-1)
+        shape = kinds.shape
+        nodes = self._nodes(metrics, kinds, paths).reshape(kinds.size, -1)
+        weights = self._weights[metrics * self._kinds + kinds]
+        usual = np.vecdot(reasons, weights).reshape(-1)
         cumulative = np.add.accumulate(self._mixture(nodes), axis=1)
-        quantile = _quantile(cumulative, self._level[nodes[:, -1]])
+        quantile = _quantile(cumulative, self._levels(nodes))
         width = np.exp(np.minimum(np.maximum(usual + quantile, _NARROWEST), _WIDEST))
         chance = 0.5 * (_below(cumulative, _UNDER - usual) + _below(cumulative, _OVER - usual))
         half_width = np.maximum(width - _FLOOR, _FLOOR)
-        return half_width.reshape(n, m), np.minimum(chance, 1.0).reshape(n, m)
+        return half_width.reshape(shape), np.minimum(chance, 1.0).reshape(shape)
+
+    def _nodes(self, metrics: Integers, kinds: Integers, paths: Integers) -> Integers:
+        """Return `(..., d + 2)` nodes, from everything of a metric to the set-ups of a kind."""
+        nodes = np.empty((*kinds.shape, paths.shape[-1] + 2), dtype=np.int64)
+        nodes[..., 0] = metrics + 1
+        nodes[..., 1] = 1 + self._metrics + metrics * self._kinds + kinds
+        nodes[..., 2:] = np.where(
+            paths > 0, self._first + self._kinds * paths + kinds[..., None], 0
+        )
+        return nodes
+
+    def _levels(self, nodes: Integers) -> Floats:
+        level = self._level[nodes[:, 2]] + self._level[nodes[:, -1]] + _AIM
+        levels: Floats = np.minimum(np.maximum(level, _LEVEL_LOW), _LEVEL_HIGH)
+        return levels
 
     def _mixture(self, nodes: Integers) -> Floats:
         """Return `(p, bins)` chances by rows `(p, d)`, each filled up by those before it."""

@@ -26,6 +26,7 @@ from agent.learning.mixed import MixedModel
 from agent.learning.process import Kernel, Process
 from agent.learning.rows import Rows, fitted
 from agent.learning.support import (
+    GROUP,
     HARDWARE,
     MODEL,
     SETUP,
@@ -83,12 +84,15 @@ KERNEL = Kernel(
 """Set by minimising the error on held-out rows, models, architectures and hardware of public vision
 and language benchmarks, with floors where those say little (sequence lengths, precision)."""
 
-_REASON_PRIOR = np.array([-1.6, -0.15, 0.6, 1.0, 1.0, -0.1, -0.1, 0.5, 0.5, 1.5])
-_REASON_FIRMNESS = np.array([1.0, 20.0, 20.0, 60.0, 30.0, 20.0, 20.0, 40.0, 20.0, 10.0])
+_REASON_PRIOR = np.array([-1.6, -0.15, 0.6, 1.0, 1.0, -0.1, -0.1, 0.5, 0.5, 1.5, -0.05])
+_REASON_FIRMNESS = np.array([1.0, 20.0, 20.0, 60.0, 30.0, 20.0, 20.0, 40.0, 20.0, 10.0, 20.0])
+
+_KINDS = ("known there", "known elsewhere", "of a known group", "never seen")
+"""Of cells, by their network: errors of one kind say little of those of another."""
 
 
-_ENOUGH = np.array([300, 50])
-"""Measurements of a set-up, and of a network, after which more make errors no smaller."""
+_ENOUGH = np.array([300, 50, 1000])
+"""Measurements of a set-up, a network and a hardware after which more make errors no smaller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,8 @@ def physics(metric: str) -> Floats:
         case "latency_ms":
             weights[TIME], weights[SPEED], weights[LINEAR.index("batch")] = 1.4, 2.0, 1.6
         case "memory_mb":
-            weights[LINEAR.index("params")], weights[LINEAR.index("batch")] = 1.0, 0.6
+            weights[LINEAR.index("params")], weights[LINEAR.index("idle")] = 1.0, 1.0
+            weights[LINEAR.index("batch")] = 0.6
         case _:
             pass
     return weights
@@ -208,10 +213,10 @@ class Learner:
         precision[BIAS] = _BIAS_FIRMNESS
         precision[SPEED] = _SPEED_FIRMNESS
         self._law = MixedModel(np.array([physics(metric) for metric in self.metrics]), precision)
-        self._intervals = Intervals(count, _REASON_PRIOR, _REASON_FIRMNESS)
+        self._intervals = Intervals(count, len(_KINDS), _REASON_PRIOR, _REASON_FIRMNESS)
         # A domain, its hardware and their set-ups; a path is used from its end to its start, so
         # that nothing is forgotten before what hangs on it.
-        self._scopes = Rows(max(2 * setups * count, 8 * count), self._intervals.first_row)
+        self._scopes = Rows(max(2 * setups * count, 8 * count))
         self._ranges = np.zeros((16, 2))
         self._support = Support(64 * setups)
         self._units = Units(count)
@@ -283,7 +288,7 @@ class Learner:
         line = np.arange(len(counts))[:, None]
         own = counts.transpose(0, 2, 1)[line, np.minimum(slots, counts.shape[2] - 1)]
         reasons = _reasons(own, frame, spread)
-        half_width, confidence = self._intervals.half_widths(numbers, paths, reasons)
+        half_width, confidence = self._intervals.half_widths(numbers, _kinds(own), paths, reasons)
         # Nobody has measured how wrong one is where neither model nor hardware is known.
         stranger = (own[..., MODEL] == 0) & (own[..., HARDWARE] == 0)
         half_width[stranger] = np.maximum(half_width[stranger], np.log(2.0))
@@ -425,7 +430,7 @@ class Learner:
         own = counts[0, :, np.minimum(slots, counts.shape[2] - 1)][None]
         reasons = _reasons(own, frame, spread)[0]
         error = event.z[at] - centre[0]
-        half_width = self._intervals.learn(metrics, paths, reasons, error)
+        half_width = self._intervals.learn(metrics, _kinds(own)[0], paths, reasons, error)
         learnt = Learnt()
         reach = np.maximum(_CLIP, _CLIP_WIDTHS * half_width)
         bounded = own[0, :, SETUP] >= _YOUNG
@@ -471,6 +476,13 @@ class Learner:
         memory.rest[rows, metric] = memory.z[rows, metric] - values
 
 
+def _kinds(counts: Counts) -> Integers:
+    """Return `(n, m)`, which of `_KINDS` cells are of, by counts `(n, m, 8)`."""
+    known = counts[..., (STEM_HARDWARE, STEM, GROUP)] > 0
+    kinds: Integers = 3 - known.sum(axis=-1)
+    return kinds
+
+
 def _nothing(cells: int) -> Guesses:
     none = np.zeros((cells, 0))
     return Guesses([], [[]] * cells, none, none, none, np.zeros((cells, 0, 5), dtype=np.int32))
@@ -480,7 +492,7 @@ def _reasons(counts: Counts, frame: Frame, spread: Floats) -> Floats:
     """Return `(n, m, k)`, what the size of an error may depend on; see `_REASON_PRIOR`.
 
     Args:
-        counts: `(n, m, 7)`, as of `Support.of`.
+        counts: `(n, m, 8)`, as of `Support.of`.
         frame: of `n` cells.
         spread: `(n, m)`, standard deviations by the process.
     """
@@ -488,7 +500,7 @@ def _reasons(counts: Counts, frame: Frame, spread: Floats) -> Floats:
     none = counts == 0
     undescribed = (frame.linear[:, NO_PARAMS] * frame.linear[:, NO_GMACS] > 0.0)[:, None]
     nameless = undescribed & none[..., STEM]
-    logs = np.log1p(np.minimum(counts[..., (SETUP, STEM)], _ENOUGH)) - (3.0, 2.0)
+    logs = np.log1p(np.minimum(counts[..., (SETUP, STEM, HARDWARE)], _ENOUGH)) - (3.0, 2.0, 4.0)
     reasons[..., 0] = 1.0
     # However well a set-up is known, it says nothing of a network that nobody described.
     reasons[..., 1] = logs[..., 0] * ~nameless
@@ -499,4 +511,5 @@ def _reasons(counts: Counts, frame: Frame, spread: Floats) -> Floats:
     # Beyond the process's own prior, likeness knows nothing more.
     reasons[..., 8] = np.log(np.minimum(spread, 1.0)) + 2.0
     reasons[..., 9] = nameless
+    reasons[..., 10] = logs[..., 2] * ~none[..., HARDWARE]
     return reasons

@@ -79,7 +79,7 @@ class Process:
         nearest: how many neighbours predict a cell.
     """
 
-    def __init__(self, kernel: Kernel, nearest: int = 20) -> None:
+    def __init__(self, kernel: Kernel, nearest: int = 16) -> None:
         self.nearest = nearest
         self._noise = kernel.noise
         # Sums of squares over the sizes of the network, and over the others.

@@ -12,7 +12,7 @@ from agent.learning.rows import Rows, fitted
 
 Counts = NDArray[np.int32]
 
-CELL, MODEL, HARDWARE, SETUP, STEM, STEM_HARDWARE, TASK = range(7)
+CELL, MODEL, HARDWARE, SETUP, STEM, STEM_HARDWARE, TASK, GROUP = range(8)
 """What measurements are counted by; the first axis but one of `Support.of`."""
 
 
@@ -43,10 +43,10 @@ class Support:
         self._counts[np.array(rows)[:, None], slots] += 1
 
     def of(self, keys: Sequence[Keys]) -> Counts:
-        """Return `(n, 7, slots)`, how often what keys identify was measured in each slot."""
+        """Return `(n, 8, slots)`, how often what keys identify was measured in each slot."""
         find = self._rows.find
         rows = np.array([find(key, 0) for one in keys for key in _columns(one)])
-        counts: Counts = self._counts.take(rows, axis=0).reshape(len(keys), 7, -1)
+        counts: Counts = self._counts.take(rows, axis=0).reshape(len(keys), 8, -1)
         return counts
 
     def forget(self, slot: int) -> None:
@@ -64,4 +64,5 @@ def _columns(keys: Keys) -> tuple[int, ...]:
         keys.stem,
         keys.stem ^ keys.hardware,
         keys.task,
+        keys.group,
     )

@@ -7,23 +7,32 @@ from agent.learning.intervals import CLOSE, Intervals
 
 
 class Learnt:
-    """Intervals of one metric, whose rows 2 to 9 are in use."""
+    """Intervals of one metric and two kinds of cells, whose rows 1 to 9 are in use."""
 
     def __init__(self) -> None:
-        self.intervals = Intervals(1, np.array([-1.0, 0.0]), np.array([1.0, 1.0]))
-        for row in range(self.intervals.first_row, 10):
+        self.intervals = Intervals(1, 2, np.array([-1.0, 0.0]), np.array([1.0, 1.0]))
+        for row in range(1, 10):
             self.intervals.start(row)
 
-    def learn(self, path: tuple[int, int], reasons: np.ndarray, error: float) -> float:
-        one = np.array([0])
-        widths = self.intervals.learn(one, np.array([path]), reasons[None], np.array([error]))
+    def learn(
+        self, path: tuple[int, int], reasons: np.ndarray, error: float, kind: int = 0
+    ) -> float:
+        widths = self.intervals.learn(
+            np.array([0]),
+            np.array([kind]),
+            np.array([path]),
+            reasons[None],
+            np.array([error]),
+        )
         return float(widths[0])
 
     def half_widths(
-        self, paths: list[tuple[int, int]], reasons: np.ndarray
+        self, paths: list[tuple[int, int]], reasons: np.ndarray, kind: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
-        one = np.array([0])
-        width, close = self.intervals.half_widths(one, np.array(paths)[:, None], reasons[:, None])
+        kinds = np.full((len(paths), 1), kind)
+        width, close = self.intervals.half_widths(
+            np.array([0]), kinds, np.array(paths)[:, None], reasons[:, None]
+        )
         return width[:, 0], close[:, 0]
 
 
@@ -97,27 +106,42 @@ def test_no_error_at_all_stays_finite() -> None:
     assert close[0] > 0.95
 
 
+def test_kinds_of_cells_are_judged_by_their_own_errors() -> None:
+    chance = np.random.default_rng(3)
+    learnt, held = intervals(), []
+    one = np.array([1.0, 0.0])
+    for i in range(3000):
+        strange = i % 10 == 0
+        error = float(chance.normal(0, 1.0 if strange else 0.02))
+        width = learnt.learn((2, 3), one, error, int(strange))
+        if strange and i > 1000:
+            held.append(abs(error) <= width)
+
+    assert np.mean(held) == pytest.approx(0.9, abs=0.05)
+
+
 def test_a_row_can_start_anew() -> None:
     learnt = intervals()
     for _ in range(100):
         learnt.learn((2, 3), np.array([1.0, 0.0]), 1.0)
-    fresh = intervals().half_widths([(2, 3)], np.array([[1.0, 0.0]]))
-    for row in (1, 2, 3):
-        learnt.intervals.start(row)
-    learnt.intervals._weights[:] = [-1.0, 0.0]
+    learnt.intervals.start(2)
+    learnt.intervals.start(3)
 
-    assert learnt.half_widths([(2, 3)], np.array([[1.0, 0.0]])) == fresh
+    known, strange = (
+        learnt.half_widths([path], np.array([[1.0, 0.0]]))[0] for path in ((2, 3), (0, 0))
+    )
+    assert known == strange
 
 
 def test_metrics_are_learnt_apart() -> None:
-    learnt = Intervals(2, np.array([-1.0]), np.array([1.0]))
-    for row in (3, 4):
+    learnt = Intervals(2, 1, np.array([-1.0]), np.array([1.0]))
+    for row in (1, 2):
         learnt.start(row)
-    both, paths = np.array([0, 1]), np.array([[3], [4]])
+    both, kinds, paths = np.array([0, 1]), np.array([0, 0]), np.array([[1], [2]])
     for _ in range(300):
-        learnt.learn(both, paths, np.ones((2, 1)), np.array([0.01, 1.0]))
+        learnt.learn(both, kinds, paths, np.ones((2, 1)), np.array([0.01, 1.0]))
 
-    width, close = learnt.half_widths(both, paths[None], np.ones((1, 2, 1)))
+    width, close = learnt.half_widths(both, kinds[None], paths[None], np.ones((1, 2, 1)))
     assert width[0, 0] < 0.05
     assert width[0, 1] > 0.5
     assert close[0, 0] > 0.9

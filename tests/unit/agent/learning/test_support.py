@@ -30,7 +30,7 @@ def test_slots_are_counted_apart() -> None:
     counts = support.of([keys("a", "h"), keys("b", "g")])
     assert (counts[0, :, 1] == 1).all()
     assert (counts[0, :, 20] == 1).all()
-    assert counts[0].sum() == 14
+    assert counts[0].sum() == 16
     assert counts[1, TASK, 1] == 1
     assert counts[1, MODEL].sum() == 0
 
@@ -43,7 +43,7 @@ def test_a_forgotten_slot_is_counted_anew() -> None:
 
     counts = support.of([keys("a", "h")])[0]
     assert counts[:, 1].sum() == 0
-    assert counts[:, 2].sum() == 7
+    assert counts[:, 2].sum() == 8
 
 
 def test_the_oldest_are_forgotten() -> None:
