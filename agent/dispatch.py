@@ -154,6 +154,7 @@ def job_of(
                 model=item.model.name,
                 sha256=hashes.get(item.model.name),
                 batch_size=item.setup.batch_size or 1,
+                runs=item.batches or 1,
             )
             for item in request.models
         ],

@@ -121,6 +121,12 @@ class WorkItem(Message):
     model: ModelRef
     setup: Setup = Setup()
     latency_limit_ms: Quantity | None = Field(None, description="Its latency objective")
+    batches: Annotated[int, Field(ge=1, le=1_000)] | None = Field(
+        None, description="How many batches there are to run, one after another; 1 if left out"
+    )
+    max_batch_size: Annotated[int, Field(ge=1, le=4_096)] | None = Field(
+        None, description="Its batches may be joined into larger ones of at most so many items"
+    )
 
 
 class Device(Message):

@@ -10,6 +10,7 @@ from strategies.base import registered
 from strategies.contention import Contention, Untaught
 from strategies.intervals import apart
 from strategies.outcome import Evaluator
+from strategies.sharing import NOTHING, Sharing
 from strategies.waves import EXACT_UP_TO, time_bound_ms
 from strategies.words import listed, percent, quantity, spread
 from strategies.workload import Workload, workload
@@ -29,6 +30,7 @@ def choose(
     *,
     capacity_mb: float | None = None,
     contention: Contention | None = None,
+    sharing: Sharing = NOTHING,
 ) -> StrategyReply:
     """Choose the strategy, and its waves, that is best for the request's goal under its limits.
 
@@ -43,12 +45,14 @@ def choose(
         decision_id: returned in the reply.
         capacity_mb: memory of the device, looked up; used where the request states none.
         contention: what models do to each other; physics alone if left out.
+        sharing: which of them consume the same tensor; none if left out. The contention knows
+            of it too (`strategies.sharing.WithSharing`).
 
     Returns:
         The chosen outcome and every other strategy's, best first, feasible ones before the rest.
         `chosen` is None when no strategy meets the limits, or when the goal's quantity is unknown.
     """
-    work = workload(request, predictions, capacity_mb, contention or Untaught())
+    work = workload(request, predictions, capacity_mb, contention or Untaught(), sharing)
     if isinstance(work, str):
         return StrategyReply(
             decision_id=decision_id, goal=request.goal, chosen=None, alternatives=[], reasons=[work]

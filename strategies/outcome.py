@@ -6,8 +6,8 @@ ends are the same schedule with every model at its fastest and least disturbed, 
 and most disturbed.
 
 **Memory.** Models are loaded when their wave starts and released when it ends: a wave needs the
-sum of its models, a workload the largest of its waves. So sequential needs its largest model
-and parallel the sum. Loading time is not counted: nothing measures it yet.
+sum of its models (less what they share), a workload the largest of its waves. So sequential needs
+its largest model and parallel the sum. Loading time is not counted: nothing measures it yet.
 
 **Power** follows the work: a model draws its power times its normalised speed, and a device at
 least what its hungriest model draws. **Energy** is therefore that of the models alone, whatever
@@ -28,6 +28,7 @@ from schemas.measurement import StrategyName
 from schemas.replies import Estimate, Slot, StrategyOutcome
 from strategies.contention import Speed
 from strategies.intervals import estimate, largest, total
+from strategies.sharing import Portion
 from strategies.words import listed, number, quantity, spread
 from strategies.workload import Job, Waves, Workload
 
@@ -94,7 +95,8 @@ class Evaluator:
             parts = [self.jobs[name].memory_mb for name in names]
             if work.memory_stated and None in parts:
                 return False
-            if math.fsum(part.high for part in parts if part is not None) > work.memory_limit_mb:
+            known = {name: self.jobs[name].memory_mb for name in names}
+            if self._memory(known).high > work.memory_limit_mb:
                 return False
         if work.limits.power_w is None:
             return True
@@ -162,7 +164,8 @@ class Evaluator:
             ),
             default=math.inf,
         )
-        memory = [job.memory_mb.value if job.memory_mb else math.inf for job in jobs]
+        unknown = any(job.memory_mb is None for job in jobs)
+        memory = self._memory({job.name: job.memory_mb for job in jobs}).value
         energy = [
             job.power_w.value * job.duration_ms.value if job.power_w else math.inf for job in jobs
         ]
@@ -171,7 +174,7 @@ class Evaluator:
             duration_ms=max(done),
             done_ms=math.fsum(done),
             latest_start_ms=latest,
-            memory_mb=math.fsum(memory),
+            memory_mb=math.inf if unknown else memory,
             energy_j=math.fsum(energy) / 1_000,
         )
 
@@ -201,10 +204,25 @@ class Evaluator:
             names,
             duration,
             done,
-            _combined(total, [job.memory_mb for job in jobs]),
+            self._memory_estimate(jobs),
             self._power(jobs),
             _energy(jobs, duration),
         )
+
+    def _memory(self, parts: Mapping[str, Estimate | None]) -> Portion:
+        """Return the memory of models at once, as far as it is known."""
+        known = {
+            name: Portion(part.value, part.low, part.high)
+            for name, part in parts.items()
+            if part is not None
+        }
+        return self.workload.sharing.memory_mb(known, self.workload.device)
+
+    def _memory_estimate(self, jobs: Sequence[Job]) -> Estimate | None:
+        if any(job.memory_mb is None for job in jobs):
+            return None
+        whole = self._memory({job.name: job.memory_mb for job in jobs})
+        return estimate(whole.value, whole.low, whole.high)
 
     def _finish(self, names: tuple[str, ...], end: End) -> list[float]:
         """Return when each model is done, at one end of all intervals."""
@@ -301,9 +319,8 @@ class Evaluator:
             )
         memory = wave.memory_mb
         if memory is None:  # what is known of it must fit all the same
-            known = [self.jobs[name].memory_mb for name in wave.names]
-            parts = [part for part in known if part is not None]
-            memory = total(parts) if parts else None
+            whole = self._memory({name: self.jobs[name].memory_mb for name in wave.names})
+            memory = estimate(whole.value, whole.low, whole.high) if whole.high > 0 else None
         if limit is not None and memory is not None and memory.high > limit:
             found.append(
                 f"{listed(wave.names)} may need {spread('memory_mb', memory)} at once; "

@@ -9,6 +9,7 @@ from schemas.replies import Estimate, Estimates
 from schemas.requests import Goal, StrategyLimits, StrategyRequest, WorkItem
 from strategies.contention import Contention, Untaught
 from strategies.intervals import estimate
+from strategies.sharing import NOTHING, Sharing
 from strategies.words import listed
 
 Waves = tuple[tuple[str, ...], ...]
@@ -54,6 +55,7 @@ class Workload:
     capacity_mb: float | None = None
     memory_stated: bool = False
     contention: Contention = field(default_factory=Untaught)
+    sharing: Sharing = NOTHING
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -76,6 +78,7 @@ def workload(
     predictions: Mapping[str, Estimates],
     capacity_mb: float | None,
     contention: Contention,
+    sharing: Sharing = NOTHING,
 ) -> Workload | str:
     """Return the request as a workload, or the sentence that says why it can't be planned."""
     items = sorted(request.models, key=lambda item: item.model.name)
@@ -98,6 +101,7 @@ def workload(
         capacity_mb=request.memory_mb if request.memory_mb is not None else capacity_mb,
         memory_stated=request.memory_mb is not None or request.limits.memory_mb is not None,
         contention=contention,
+        sharing=sharing,
     )
 
 
@@ -110,9 +114,9 @@ def _same_unit(predictions: list[Estimates]) -> bool:
 def _job(item: WorkItem, predicted: Estimates, same_unit: bool) -> Job:
     """Return one model's job.
 
-    A run takes its latency. Where only a throughput is known, it takes as long as the items of
-    one batch do. A sum over models needs one unit: where their throughputs count different
-    things, or one is unknown, the items of their batches are counted instead.
+    A run takes the latency of its batches, one after another. Where only a throughput is known, a
+    batch takes as long as its items do. A sum over models needs one unit: where their throughputs
+    count different things, or one is unknown, the items of their batches are counted instead.
     """
     batch = float(item.setup.batch_size or 1)
     latency, throughput = predicted.get("latency_ms"), predicted.get("throughput_per_s")
@@ -125,6 +129,11 @@ def _job(item: WorkItem, predicted: Estimates, same_unit: bool) -> Job:
         rate = throughput
     else:
         rate = _inverse(duration, 1_000 * batch, RUNS)
+    batches = item.batches or 1
+    if batches > 1:
+        duration = estimate(
+            batches * duration.value, batches * duration.low, batches * duration.high, duration.unit
+        )
     return Job(
         name=item.model.name,
         duration_ms=duration,

@@ -9,6 +9,7 @@ import strategies.compare
 import strategies.place
 import strategies.recommend
 from agent.heart.cells import cell_of
+from agent.heart.company import Company
 from agent.heart.predictor import Predictor
 from schemas.errors import BadInput, Unavailable
 from schemas.measurement import METRICS, HardwareSpec, MetricName
@@ -36,6 +37,7 @@ from schemas.requests import (
     UpdateRequest,
 )
 from strategies.base import registered
+from strategies.contention import TakingTurns
 from strategies.place import PlacementCell
 from strategies.recommend import HardwareCandidate
 
@@ -43,7 +45,9 @@ from strategies.recommend import HardwareCandidate
 registered()
 
 
-def answer(predictor: Predictor, request: AnyRequest, request_id: str) -> AnyReply:
+def answer(
+    predictor: Predictor, company: Company, request: AnyRequest, request_id: str
+) -> AnyReply:
     """Answer any request that rests on what was learnt.
 
     Every prediction in the reply has the id `request_id/n`; a decision has the id of its request.
@@ -60,9 +64,9 @@ def answer(predictor: Predictor, request: AnyRequest, request_id: str) -> AnyRep
         case RecommendRequest():
             return recommend(predictor, request, request_id)
         case PlaceRequest():
-            return place(predictor, request, request_id)
+            return place(predictor, company, request, request_id)
         case StrategyRequest():
-            return strategy(predictor, request, request_id)
+            return strategy(predictor, company, request, request_id)
         case ExecuteRequest():
             raise Unavailable("the heart alone runs nothing: a worker does, and the desk asks it")
         case StatusRequest() | ModelsRequest() | UpdateRequest():
@@ -150,7 +154,9 @@ def recommend(predictor: Predictor, request: RecommendRequest, request_id: str) 
     return strategies.recommend.recommend(request, candidates, request_id)
 
 
-def place(predictor: Predictor, request: PlaceRequest, request_id: str) -> PlaceReply:
+def place(
+    predictor: Predictor, company: Company, request: PlaceRequest, request_id: str
+) -> PlaceReply:
     """Place models onto devices. Each model is predicted once per kind of hardware."""
     kinds = list({device.hardware: None for device in request.devices})
     choices = [(item, kind) for item in request.models for kind in kinds]
@@ -171,21 +177,42 @@ def place(predictor: Predictor, request: PlaceRequest, request_id: str) -> Place
         for device in request.devices
         if (capacity := predictor.capacity_mb(device.hardware.name)) is not None
     }
+    by_hardware = {(name, kind.name): one.estimates for (name, kind), one in known.items()}
+    contention, _ = company.contention_for(request.models, by_hardware, {}, TakingTurns())
     # No time limit means no search by the clock: a replay must come to the same placement.
     return strategies.place.place(
-        request, cells, request_id, capacities_mb=capacities, time_limit_s=0
+        request,
+        cells,
+        request_id,
+        capacities_mb=capacities,
+        contention=contention,
+        time_limit_s=0,
     )
 
 
-def strategy(predictor: Predictor, request: StrategyRequest, request_id: str) -> StrategyReply:
+def strategy(
+    predictor: Predictor, company: Company, request: StrategyRequest, request_id: str
+) -> StrategyReply:
     """Choose how a workload runs on a device."""
     cells = [cell_of(item.model, request.hardware, item.setup) for item in request.models]
     predictions = {
         item.model.name: one
         for item, one in zip(request.models, predictor.predict(cells), strict=True)
     }
+    hardware = request.hardware.name
+    capacity = request.memory_mb or predictor.capacity_mb(hardware)
+    contention, sharing = company.contention_for(
+        request.models,
+        {(name, hardware): one for name, one in predictions.items()},
+        {} if capacity is None else {hardware: capacity},
+    )
     return strategies.choose.choose(
-        request, predictions, request_id, capacity_mb=predictor.capacity_mb(request.hardware.name)
+        request,
+        predictions,
+        request_id,
+        capacity_mb=predictor.capacity_mb(hardware),
+        contention=contention,
+        sharing=sharing,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from agent.heart import answers
 from agent.heart.cells import observations_of
+from agent.heart.company import Company
 from agent.heart.effects import Answer, Effect, Publish, Refine
 from agent.heart.ledger import DEFAULT_CAPACITY, Ledger
 from agent.heart.predictor import Predictor
@@ -61,6 +62,7 @@ class Heart:
         events: how many of the records were benchmarks or executions.
         bank: what was learnt.
         ledger: what was promised and may still be measured.
+        company: what was learnt of models that ran together.
         standings: how well each metric of each hardware is predicted just now.
         versions: which part of the log was learnt, now and earlier.
     """
@@ -73,6 +75,7 @@ class Heart:
         self._met: dict[str, None] = {}
         self._predictor = Predictor(self.bank, self._met)
         self.ledger = Ledger(config.ledger_capacity)
+        self.company = Company()
         self.standings = Standings()
         self.versions = Versions()
 
@@ -98,7 +101,7 @@ class Heart:
 
     def digest(self) -> str:
         """Return a fingerprint of the learned state: equal if and only if the state is."""
-        return f"{self.applied_seq}:{len(self.ledger)}:{self.bank.digest()}"
+        return f"{self.applied_seq}:{len(self.ledger)}:{self.bank.digest()}:{self.company.digest()}"
 
     def models(self) -> ModelsReply:
         """Return which version of the learned state is current, and how its predictions do."""
@@ -137,6 +140,7 @@ class Heart:
             for run in runs
             for validation in self.ledger.validate(run, stimulus.id, stimulus.source)
         ]
+        self.company.learn(data, self._predictor)
         for observation in observations_of(data):
             if len(self._met) < _NAMES:
                 self._met[observation.cell.hardware] = None
@@ -163,7 +167,7 @@ class Heart:
         if isinstance(stimulus.request, ModelsRequest):
             seq = self.applied_seq
             return [Answer(stimulus.id, stimulus.kind, self.models(), logged=False, as_of_seq=seq)]
-        reply = answers.answer(self._predictor, stimulus.request, stimulus.id)
+        reply = answers.answer(self._predictor, self.company, stimulus.request, stimulus.id)
         effects: list[Effect] = [
             Answer(
                 cause=stimulus.id,
