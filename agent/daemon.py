@@ -11,6 +11,7 @@ from typing import Literal
 
 import structlog
 
+from agent.aside import Aside
 from agent.bus.port import Bus, Delivery, Inbox
 from agent.desk import Desk
 from agent.dispatch import Dispatcher
@@ -87,8 +88,12 @@ class Daemon:
         self._started_at = clock()
         self._snapshot_seq = self._heart.applied_seq if not restored.replayed else 0
         self._stopping = asyncio.Event()
+        heart_in_use = asyncio.Lock()
+        self._aside = Aside()
         self._voice = Voice(bus, config.agent_id, metrics, clock)
-        self._writer = Writer(store, self._heart, self._learned, self._completed, metrics)
+        self._writer = Writer(
+            store, self._heart, heart_in_use, self._learned, self._completed, metrics
+        )
         self._refiner = Refiner(store, self._heart, self._writer, config.agent_id, clock)
         self._events: Inbox = bus.inbox(topics.EVENT_FILTERS, capacity=config.inbox_capacity)
         self._dispatcher = Dispatcher(bus, config.agent_id)
@@ -96,6 +101,8 @@ class Daemon:
             inbox=bus.inbox([topics.REQUEST_FILTER], capacity=config.inbox_capacity),
             bus=bus,
             heart=self._heart,
+            heart_in_use=heart_in_use,
+            aside=self._aside,
             writer=self._writer,
             voice=self._voice,
             metrics=metrics,
@@ -124,7 +131,7 @@ class Daemon:
         Raises:
             ExceptionGroup: of whatever ended a task.
         """
-        async with asyncio.TaskGroup() as tasks:
+        async with self._aside, asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(coroutine, name=name)
                 for name, coroutine in (

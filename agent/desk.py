@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from typing import Any
 
 import structlog
 
+from agent.aside import Aside
 from agent.bus.port import Bus, Delivery, Inbox, Outgoing
 from agent.dispatch import Dispatcher, job_of, strategy_request
-from agent.heart.effects import Answer, Publish
+from agent.heart.effects import Answer, Effect, Publish
 from agent.heart.heart import Heart
 from agent.heart.stimuli import AnswerLogged, RequestReceived
+from agent.heart.thought import Thought
 from agent.intake import refuse_large
 from agent.journal import record_of_answer
 from agent.metrics import AgentMetrics
@@ -34,9 +37,22 @@ from schemas.errors import (
 )
 from schemas.jobs import JobResult
 from schemas.replies import AnyReply, ExecuteReply, StrategyReply
-from schemas.requests import AnyRequest, ExecuteRequest, decode_request, reply_address
+from schemas.requests import (
+    AnyRequest,
+    CompareRequest,
+    ExecuteRequest,
+    PlaceRequest,
+    PredictRequest,
+    RecommendRequest,
+    StrategyRequest,
+    decode_request,
+    reply_address,
+)
 
 RECEIVED_AT_ONCE = 64
+_SHORT_CELLS, _SHORT_PLACEMENT, _SHORT_WORKLOAD = 100, 16, 4
+"""Cells to predict, models times devices, models to run together: what is answered on the loop."""
+
 UNACKNOWLEDGED_REPLIES = 256
 
 EXECUTING_AT_ONCE = 64
@@ -76,6 +92,23 @@ def address_of(delivery: Delivery) -> ReplyAddress:
     return ReplyAddress(topic, correlation)
 
 
+def is_long(request: AnyRequest) -> bool:
+    """Return whether an answer may take longer than the loop may stand still."""
+    match request:
+        case PredictRequest():
+            return len(request.candidates) > _SHORT_CELLS
+        case CompareRequest() | RecommendRequest():
+            ways = max(len(getattr(request, "batch_sizes", None) or ()), 1) * max(
+                len(getattr(request, "precisions", None) or ()), 1
+            )
+            return len(request.hardware or ()) * ways > _SHORT_CELLS
+        case PlaceRequest():
+            return len(request.models) * len(request.devices) > _SHORT_PLACEMENT
+        case StrategyRequest():
+            return len(request.models) > _SHORT_WORKLOAD
+    return False
+
+
 class Desk:
     """Takes requests from an inbox; answers from the heart, or with what was wrong."""
 
@@ -85,6 +118,8 @@ class Desk:
         inbox: Inbox,
         bus: Bus,
         heart: Heart,
+        heart_in_use: asyncio.Lock,
+        aside: Aside,
         writer: Writer,
         voice: Voice,
         metrics: AgentMetrics,
@@ -104,6 +139,8 @@ class Desk:
         self._max_payload_bytes = max_payload_bytes
         self._own = own
         self._dispatcher = dispatcher
+        self._heart_in_use = heart_in_use
+        self._aside = aside
         self._executing = 0
         self._clock = clock
         self._sent: asyncio.Queue[tuple[Delivery, asyncio.Task[None] | None]] = asyncio.Queue(
@@ -224,7 +261,7 @@ class Desk:
             return await self._execute(request_id, request)
         stimulus = RequestReceived(request_id, kind, request)  # type: ignore[arg-type]
         answer: Answer | None = None
-        for effect in self._heart.handle(stimulus):
+        for effect in await self._ask(stimulus):
             match effect:
                 case Answer():
                     answer = effect
@@ -233,6 +270,21 @@ class Desk:
                     await self._voice.say([effect])
         assert answer is not None, "the heart answers every request"
         return answer.reply
+
+    async def _ask(self, stimulus: RequestReceived) -> list[Effect]:
+        """Let the heart answer; what takes long is done where the loop does not wait for it."""
+        if not is_long(stimulus.request):
+            async with self._heart_in_use:
+                return self._heart.handle(stimulus)
+        async with self._heart_in_use:
+            asked = await asyncio.to_thread(self._heart.ask, stimulus)
+            answer = asked.answer
+            if isinstance(answer, Thought):
+                # What it rests on is written down before anything else is learnt.
+                thought = await asyncio.to_thread(pickle.dumps, answer, 5)
+        if isinstance(answer, Thought):
+            return self._heart.conclude(asked, await self._aside.think(thought))
+        return self._heart.conclude(asked, answer)
 
     async def _log(self, answer: Answer, request: AnyRequest) -> None:
         record = record_of_answer(answer, request, self._agent_id, self._clock())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import pickle
 import sys
@@ -11,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import BinaryIO
 
-from agent import pieces
+from agent import frames, pieces
 from agent.heart.cells import observations_of
 from agent.heart.heart import HeartConfig
 from agent.heart.stimuli import MeasurementLogged
@@ -19,13 +18,10 @@ from agent.heart.versions import Lesson, Rebuilding
 from agent.journal import stimulus_of
 from agent.slices import in_slices
 from agent.store.port import LogRecord, Store
-from schemas.errors import RebuildFailed
 from schemas.refinement import Version
 
 _NICE = 10
 """How much less of the processor a rebuild gets than what serves requests."""
-
-_LENGTH_BYTES = 8
 
 
 def lessons_of(records: Iterable[LogRecord]) -> list[Lesson]:
@@ -60,85 +56,60 @@ async def catch_up(work: Rebuilding, store: Store, after_seq: int, before_seq: i
 class Apprentice:
     """A rebuilding in a process of its own, so that requests hardly notice it.
 
-    Frames go to and fro through its pipes: a length, then what was pickled. Use it inside
-    `async with apprentice(...)`, which ends the process whatever happens.
-
     Raises:
-        RebuildFailed: from every method, once the process has ended before its work.
+        ProcessEnded: from every method, once the process has ended before its work.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._process = process
-        self._to, self._from = process.stdin, process.stdout
+    def __init__(self, peer: frames.Peer) -> None:
+        self._peer = peer
+
+    async def begin(self, config: HeartConfig, version: Version) -> None:
+        """Say what is to be made."""
+        await self._ask("begin", (config.bank, version, config.shipped))
 
     async def catch_up(self, store: Store, after_seq: int) -> int:
         """Let it take the log after a record; return the last record that it took."""
         last = after_seq
         async for records in store.replay(after_seq=after_seq):
-            await self.ask("take", records)
+            await self._ask("take", records)
             last = records[-1].seq
         return last
 
     async def result(self) -> Rebuilding:
         """Return what was made."""
-        work: Rebuilding = await in_slices(pieces.loading(await self.ask("finish", None)))
+        work: Rebuilding = await in_slices(pieces.loading(await self._ask("finish", None)))
         return work
 
-    async def ask(self, what: str, about: object) -> bytes:
-        """Send a command; return the answer, which tells that it is done."""
-        data = pickle.dumps((what, about), protocol=5)
-        try:
-            self._to.write(len(data).to_bytes(_LENGTH_BYTES, "big"))
-            self._to.write(data)
-            await self._to.drain()
-            length = int.from_bytes(await self._from.readexactly(_LENGTH_BYTES), "big")
-            return await self._from.readexactly(length)
-        except (ConnectionError, asyncio.IncompleteReadError) as error:
-            code = await self._process.wait()
-            raise RebuildFailed(code) from error
+    async def _ask(self, what: str, about: object) -> bytes:
+        return await self._peer.ask(pickle.dumps((what, about), protocol=5))
 
 
 @asynccontextmanager
 async def apprentice(config: HeartConfig, version: Version) -> AsyncIterator[Apprentice]:
     """Start a rebuilding in a process of its own; end it in any case."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "agent.rebuild",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        one = Apprentice(process)
-        await one.ask("begin", (config.bank, version, config.shipped))
+    async with frames.peer("agent.rebuild") as peer:
+        one = Apprentice(peer)
+        await one.begin(config, version)
         yield one
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
 def serve(commands: BinaryIO, answers: BinaryIO) -> None:
     """Do as commanded until there are no more commands. What the apprentice's process runs."""
     work: Rebuilding | None = None
-    while length := commands.read(_LENGTH_BYTES):
-        data = commands.read(int.from_bytes(length, "big"))
-        what, about = pickle.loads(data)  # noqa: S301 - from the process that started this one
-        answer = b""
-        if what == "begin":
-            work = Rebuilding(*about)
-        assert work is not None, "the first command begins"
-        if what == "take":
-            for lesson in lessons_of(about):
-                deque(work.take(lesson), maxlen=0)
-        elif what == "finish":
-            deque(work.finish(), maxlen=0)
-            answer = pieces.dumps(work)
-        answers.write(len(answer).to_bytes(_LENGTH_BYTES, "big"))
-        answers.write(answer)
-        answers.flush()
+    with suppress(EOFError):
+        while True:
+            what, about = pickle.loads(frames.read(commands))  # noqa: S301 - from who started this
+            answer = b""
+            if what == "begin":
+                work = Rebuilding(*about)
+            assert work is not None, "the first command begins"
+            if what == "take":
+                for lesson in lessons_of(about):
+                    deque(work.take(lesson), maxlen=0)
+            elif what == "finish":
+                deque(work.finish(), maxlen=0)
+                answer = pieces.dumps(work)
+            frames.write(answers, answer)
 
 
 if __name__ == "__main__":

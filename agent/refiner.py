@@ -19,7 +19,7 @@ from agent.journal import record_of_refinement
 from agent.rebuild import apprentice, catch_up
 from agent.store.port import Store
 from agent.writer import Draft, Writer
-from schemas.errors import BadInput, RebuildFailed
+from schemas.errors import BadInput, ProcessEnded
 from schemas.refinement import Refinement, Version
 from schemas.replies import ModelsReply, UpdateReply
 from schemas.requests import ModelsRequest, UpdateRequest
@@ -106,7 +106,7 @@ class Refiner:
             self._at_work = await self._proposals.get()
             try:
                 await self._try(self._at_work)
-            except RebuildFailed as error:
+            except ProcessEnded as error:
                 # What answers now goes on answering; the next trouble proposes again.
                 log.warning("refinement_failed", what=_told(self._at_work), reason=error.message)
             finally:

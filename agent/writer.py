@@ -55,6 +55,7 @@ class Writer:
     Args:
         store: where the log is kept; this writer is the only one that appends to it.
         heart: learns from what was committed.
+        heart_in_use: held by whoever lets the heart do something, here or in a thread.
         on_learned: told of what follows from a batch, between that batch and the next.
         complete: given a refinement, returns it with the learned state that it stands for.
         metrics: told of each commit and of what learning takes.
@@ -64,12 +65,14 @@ class Writer:
         self,
         store: Store,
         heart: Heart,
+        heart_in_use: asyncio.Lock,
         on_learned: Callable[[list[Effect]], Awaitable[None]],
         complete: Callable[[RefinementLogged], Awaitable[RefinementLogged]],
         metrics: AgentMetrics,
     ) -> None:
         self._store = store
         self._heart = heart
+        self._heart_in_use = heart_in_use
         self._on_learned = on_learned
         self._complete = complete
         self._metrics = metrics
@@ -142,8 +145,9 @@ class Writer:
         for stimulus in stimuli:
             if isinstance(stimulus, RefinementLogged):
                 stimulus = await self._complete(stimulus)  # noqa: PLW2901
-            started = time.perf_counter()
-            effects += self._heart.handle(stimulus)
+            async with self._heart_in_use:
+                started = time.perf_counter()
+                effects += self._heart.handle(stimulus)
             self._metrics.learned(time.perf_counter() - started)
             if time.perf_counter() >= slice_ends:
                 await asyncio.sleep(0)

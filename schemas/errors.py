@@ -11,7 +11,7 @@
     │   ├── BusUnavailable
     │   └── StoreUnavailable
     ├── AgentRefused           an agent that was asked answered with an error
-    ├── RebuildFailed          the process that learns the log anew has ended before its work
+    ├── ProcessEnded           a process of ours has ended before its work was done
     └── Corrupt                something stored does not read as what it should be
 
 An error keeps its data; its message is built from them. `code` is what goes over the wire.
@@ -160,13 +160,13 @@ class AgentRefused(PlacewiseError):
         self.remote_code = remote.code
 
 
-class RebuildFailed(PlacewiseError):
-    """The process that learns the log anew has ended before its work, with `exit_code`."""
+class ProcessEnded(PlacewiseError):
+    """A process of ours has ended before its work was done, with `exit_code`."""
 
-    code = "rebuild_failed"
+    code = "process_ended"
 
     def __init__(self, exit_code: int) -> None:
-        super().__init__(f"the process that learns anew ended with {exit_code}")
+        super().__init__(f"a process of ours ended with {exit_code}")
         self.exit_code = exit_code
 
 

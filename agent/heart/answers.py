@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import strategies.choose
 import strategies.compare
@@ -11,6 +11,7 @@ import strategies.recommend
 from agent.heart.cells import cell_of
 from agent.heart.company import Company
 from agent.heart.predictor import Predictor
+from agent.heart.thought import Thought
 from schemas.errors import BadInput, Unavailable
 from schemas.measurement import METRICS, HardwareSpec, MetricName
 from schemas.replies import (
@@ -21,7 +22,6 @@ from schemas.replies import (
     Prediction,
     PredictReply,
     RecommendReply,
-    StrategyReply,
 )
 from schemas.requests import (
     AnyRequest,
@@ -37,7 +37,7 @@ from schemas.requests import (
     UpdateRequest,
 )
 from strategies.base import registered
-from strategies.contention import TakingTurns
+from strategies.contention import Contention, TakingTurns
 from strategies.place import PlacementCell
 from strategies.recommend import HardwareCandidate
 
@@ -47,8 +47,8 @@ registered()
 
 def answer(
     predictor: Predictor, company: Company, request: AnyRequest, request_id: str
-) -> AnyReply:
-    """Answer any request that rests on what was learnt.
+) -> AnyReply | Thought:
+    """Answer any request that rests on what was learnt; leave long decisions to be thought.
 
     Every prediction in the reply has the id `request_id/n`; a decision has the id of its request.
 
@@ -156,21 +156,16 @@ def recommend(predictor: Predictor, request: RecommendRequest, request_id: str) 
 
 def place(
     predictor: Predictor, company: Company, request: PlaceRequest, request_id: str
-) -> PlaceReply:
+) -> Thought:
     """Place models onto devices. Each model is predicted once per kind of hardware."""
     kinds = list({device.hardware: None for device in request.devices})
     choices = [(item, kind) for item in request.models for kind in kinds]
-    predicted: list[Estimates] = []
-    for item in request.models:
-        predicted += predictor.comparable([cell_of(item.model, kind, item.setup) for kind in kinds])
+    predicted = predictor.each_comparable(
+        [[cell_of(item.model, kind, item.setup) for kind in kinds] for item in request.models]
+    )
     known = {
         (item.model.name, kind): PlacementCell(f"{request_id}/{index}", one)
         for index, ((item, kind), one) in enumerate(zip(choices, predicted, strict=True))
-    }
-    cells = {
-        (item.model.name, device.name): known[item.model.name, device.hardware]
-        for item in request.models
-        for device in request.devices
     }
     capacities = {
         device.name: capacity
@@ -179,12 +174,37 @@ def place(
     }
     by_hardware = {(name, kind.name): one.estimates for (name, kind), one in known.items()}
     contention, _ = company.contention_for(request.models, by_hardware, {}, TakingTurns())
+    return Thought(
+        placed,
+        {
+            "request": request,
+            "known": known,
+            "decision_id": request_id,
+            "capacities_mb": capacities,
+            "contention": contention,
+        },
+    )
+
+
+def placed(
+    request: PlaceRequest,
+    known: Mapping[tuple[str, HardwareSpec], PlacementCell],
+    decision_id: str,
+    capacities_mb: Mapping[str, float],
+    contention: Contention,
+) -> PlaceReply:
+    """Place models by what is known of each on each kind of hardware."""
+    cells = {
+        (item.model.name, device.name): known[item.model.name, device.hardware]
+        for item in request.models
+        for device in request.devices
+    }
     # No time limit means no search by the clock: a replay must come to the same placement.
     return strategies.place.place(
         request,
         cells,
-        request_id,
-        capacities_mb=capacities,
+        decision_id,
+        capacities_mb=capacities_mb,
         contention=contention,
         time_limit_s=0,
     )
@@ -192,7 +212,7 @@ def place(
 
 def strategy(
     predictor: Predictor, company: Company, request: StrategyRequest, request_id: str
-) -> StrategyReply:
+) -> Thought:
     """Choose how a workload runs on a device."""
     cells = [cell_of(item.model, request.hardware, item.setup) for item in request.models]
     predictions = {
@@ -206,13 +226,16 @@ def strategy(
         {(name, hardware): one for name, one in predictions.items()},
         {} if capacity is None else {hardware: capacity},
     )
-    return strategies.choose.choose(
-        request,
-        predictions,
-        request_id,
-        capacity_mb=predictor.capacity_mb(hardware),
-        contention=contention,
-        sharing=sharing,
+    return Thought(
+        strategies.choose.choose,
+        {
+            "request": request,
+            "predictions": predictions,
+            "decision_id": request_id,
+            "capacity_mb": predictor.capacity_mb(hardware),
+            "contention": contention,
+            "sharing": sharing,
+        },
     )
 
 

@@ -19,11 +19,12 @@ from agent.heart.stimuli import (
     RequestReceived,
     Stimulus,
 )
+from agent.heart.thought import Asked, Thought
 from agent.heart.versions import Lesson, Versions, teach
 from agent.learning.bank import Bank, BankConfig, Drifted, Observation
 from schemas.measurement import Execution
 from schemas.published import Alert, Decision
-from schemas.replies import ModelsReply, Standing
+from schemas.replies import AnyReply, ModelsReply, Standing
 from schemas.requests import ModelsRequest
 from schemas.topics import RequestKind
 
@@ -97,7 +98,10 @@ class Heart:
             case RefinementLogged():
                 return self._refined(stimulus)
             case RequestReceived():
-                return self._asked(stimulus)
+                asked = self.ask(stimulus)
+                answer = asked.answer
+                reply = answer.think() if isinstance(answer, Thought) else answer
+                return self.conclude(asked, reply)
 
     def digest(self) -> str:
         """Return a fingerprint of the learned state: equal if and only if the state is."""
@@ -163,18 +167,23 @@ class Heart:
             self._predictor = Predictor(self.bank, self._met)
         return [Publish(f"refinement/{refinement.version.number}", refinement)]
 
-    def _asked(self, stimulus: RequestReceived) -> list[Effect]:
+    def ask(self, stimulus: RequestReceived) -> Asked:
+        """Return a request's answer, or what is still to be decided for it and rests on it all."""
         if isinstance(stimulus.request, ModelsRequest):
-            seq = self.applied_seq
-            return [Answer(stimulus.id, stimulus.kind, self.models(), logged=False, as_of_seq=seq)]
-        reply = answers.answer(self._predictor, self.company, stimulus.request, stimulus.id)
+            return Asked(stimulus, self.models(), logged=False, as_of_seq=self.applied_seq)
+        answer = answers.answer(self._predictor, self.company, stimulus.request, stimulus.id)
+        return Asked(stimulus, answer, logged=True, as_of_seq=self.applied_seq)
+
+    def conclude(self, asked: Asked, reply: AnyReply) -> list[Effect]:
+        """Return what follows from the reply to a request. Changes nothing."""
+        stimulus = asked.stimulus
         effects: list[Effect] = [
             Answer(
                 cause=stimulus.id,
                 kind=stimulus.kind,
                 reply=reply,
-                logged=True,
-                as_of_seq=self.applied_seq,
+                logged=asked.logged,
+                as_of_seq=asked.as_of_seq,
             )
         ]
         if stimulus.kind in DECISIONS:

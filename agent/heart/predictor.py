@@ -14,6 +14,8 @@ from schemas.measurement import METRICS, MetricName
 from schemas.replies import Estimates
 
 REMEMBERED_CELLS = 4_096
+_AT_ONCE = 256
+"""Cells in one pass: more would take memory, and no less time for each."""
 
 _ESTIMATES: TypeAdapter[list[Estimates]] = TypeAdapter(list[Estimates])
 
@@ -56,8 +58,10 @@ class Predictor:
         keys: list[_Key] = [(cell, asked, wanted) for cell in cells]
         new = list(dict.fromkeys(key for key in keys if key not in self._remembered))
         if new:
-            predicted = self._bank.predict([key[0] for key in new], asked, dict(wanted))
-            self._remembered.update(zip(new, estimates(predicted), strict=True))
+            for start in range(0, len(new), _AT_ONCE):
+                some = new[start : start + _AT_ONCE]
+                predicted = self._bank.predict([key[0] for key in some], asked, dict(wanted))
+                self._remembered.update(zip(some, estimates(predicted), strict=True))
         return [self._remembered[key] for key in keys]
 
     def known_hardware(self) -> list[str]:
@@ -69,6 +73,14 @@ class Predictor:
         sheet = catalogue(self._bank.config.sheets).find(hardware)
         return None if sheet is None or sheet.memory_gb is None else sheet.memory_gb * 1_000
 
+    def each_comparable(self, groups: Sequence[Sequence[Cell]]) -> list[Estimates]:
+        """Predict groups of cells, each as by `comparable`, all in one pass; return them in order.
+
+        Only groups in which units differ are predicted once more.
+        """
+        self.predict([cell for group in groups for cell in group])
+        return [one for group in groups for one in self.comparable(group)]
+
     def comparable(self, cells: Sequence[Cell]) -> list[Estimates]:
         """Predict cells of one model in one unit each, so that they can be held side by side.
 
@@ -76,19 +88,25 @@ class Predictor:
         that rests on the most measurements of the model.
         """
         first = self.predict(cells)
-        units: dict[MetricName, str] = {}
-        for metric in METRICS:
-            found: dict[str, int] = {}
-            for one in first:
-                estimate = one.get(metric)
-                if estimate is not None and estimate.unit is not None and estimate.basis:
-                    found[estimate.unit] = estimate.basis.model
-            if len(found) > 1:
-                units[metric] = max(found, key=lambda unit: (found[unit], unit))
+        units = _units_to_share(first)
         if not units:
             return first
         again = self.predict(cells, list(units), units)
         return [{**one, **other} for one, other in zip(first, again, strict=True)]
+
+
+def _units_to_share(predicted: Sequence[Estimates]) -> dict[MetricName, str]:
+    """Return, where units of a metric differ, the one that rests on most measurements."""
+    units: dict[MetricName, str] = {}
+    for metric in METRICS:
+        found: dict[str, int] = {}
+        for one in predicted:
+            estimate = one.get(metric)
+            if estimate is not None and estimate.unit is not None and estimate.basis:
+                found[estimate.unit] = estimate.basis.model
+        if len(found) > 1:
+            units[metric] = max(found, key=lambda unit: (found[unit], unit))
+    return units
 
 
 def estimates(predicted: Sequence[Mapping[str, Predicted]]) -> list[Estimates]:

@@ -33,6 +33,7 @@ def settings(folder: Path, **changes: Any) -> Settings:
     given = {
         "store": folder / "log.duckdb",
         "agent_id": "inside",
+        "knowledge": False,
         "embedded_port": free_pair(),
         "http_port": free_port(),
     }

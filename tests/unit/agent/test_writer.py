@@ -30,7 +30,9 @@ class Rig:
         self.store = MemoryStore()
         self.heart = Heart()
         self.happened: list[str] = []
-        self.writer = Writer(self.store, self.heart, self._effects, self._complete, AgentMetrics())
+        self.writer = Writer(
+            self.store, self.heart, asyncio.Lock(), self._effects, self._complete, AgentMetrics()
+        )
 
     async def _complete(self, stimulus: RefinementLogged) -> RefinementLogged:
         raise AssertionError("nothing is refined here")

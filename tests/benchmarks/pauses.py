@@ -1,0 +1,199 @@
+"""How long does the event loop stand still while the agent learns, answers and keeps snapshots?
+
+    python -m tests.benchmarks.pauses [--learnt 50000] [--events 10000]
+
+A daemon on a DuckDB file and an in-memory bus, with the shipped sample learnt over and over as load
+(each row under a name of its own, so that all of them are cells of their own). While events come as
+fast as they are taken, questions are asked: a hundred candidates, a placement of 64 models on 32
+devices. A task that wants to run every millisecond notes by how much it came late.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import resource
+import sys
+import tempfile
+import time
+import uuid
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from agent.bus.memory import MemoryBroker, MemoryBus
+from agent.bus.port import Outgoing
+from agent.cli.running import SWITCH_SECONDS
+from agent.daemon import Daemon, DaemonConfig
+from agent.heart.heart import Heart
+from agent.journal import stimulus_of
+from agent.metrics import AgentMetrics
+from agent.restore import Restored
+from agent.store.duck import DuckStore
+from agent.store.port import LogRecord
+from schemas import topics
+from schemas.events import BENCHMARK_TYPE, envelope
+from tests.benchmarks.heart import request, sample
+from tests.benchmarks.report import publish, spread_ms
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+EVERY_SECONDS = 0.001
+ASK_SECONDS = 0.2
+
+
+def bodies(count: int) -> list[dict[str, Any]]:
+    """Return so many benchmarks, all of different models."""
+    rows = [row.model_dump(mode="json", exclude_none=True) for row in sample()]
+    made = []
+    for index in range(count):
+        row = rows[index % len(rows)]
+        name = f"{row['model']['name']}-{index // len(rows)}"
+        made.append(row | {"model": row["model"] | {"name": name}})
+    return made
+
+
+async def learnt(store: DuckStore, data: list[dict[str, Any]]) -> Heart:
+    """Write benchmarks into a log, and return the heart that has learnt them."""
+    heart = Heart()
+    for start in range(0, len(data), 500):
+        records = [
+            LogRecord("benchmark", "load", str(start + i), NOW, NOW, json.dumps(one))
+            for i, one in enumerate(data[start : start + 500])
+        ]
+        for record in await store.append(records):
+            assert record is not None, "each has an id of its own"
+            heart.handle(stimulus_of(record))
+    return heart
+
+
+async def measure(folder: Path, before: int, events: int) -> list[dict[str, object]]:
+    """Return how late the loop was, and what went on meanwhile."""
+    data = bodies(before + events)
+    store = await DuckStore.open(folder / "load.duckdb")
+    heart = await learnt(store, data[:before])
+    gc.collect()
+    broker = MemoryBroker()
+    client = MemoryBus(broker, "client")
+    replies = client.inbox(["replies"], capacity=100)
+    daemon = Daemon(
+        DaemonConfig("bench", snapshot_every_events=max(1, events // 4)),
+        MemoryBus(broker, "agent"),
+        store,
+        Restored(heart, 0, None),
+        AgentMetrics("bench"),
+    )
+    late: list[float] = []
+    answered: list[float] = []
+    tasks = [asyncio.create_task(one) for one in (client.run(), daemon.run(), watch(late))]
+    while client.state != "connected":
+        await asyncio.sleep(0.01)
+    tasks.append(asyncio.create_task(ask(client, replies, answered)))
+    messages = [
+        Outgoing(
+            f"{topics.EVENTS_BENCHMARK}/load",
+            json.dumps(envelope(BENCHMARK_TYPE, f"e{i}", "load", NOW, one)).encode(),
+            qos=1,
+        )
+        for i, one in enumerate(data[before:])
+    ]
+    await asyncio.sleep(0.5)
+    late.clear()
+    started = time.perf_counter()
+    for start in range(0, events, 100):
+        while heart.events < before + start - 1_000:
+            await asyncio.sleep(0.005)
+        for message in messages[start : start + 100]:
+            await client.publish(message)
+    while heart.events < before + events:
+        await asyncio.sleep(0.005)
+    seconds = time.perf_counter() - started
+    seen = list(late)
+    daemon.stop()
+    await tasks[1]
+    for task in (tasks[0], *tasks[2:]):
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    await store.close()
+    return [
+        {
+            "what": "the loop came late",
+            "times": len(seen),
+            **spread_ms(seen),
+            "over 20 ms": sum(one > 0.02 for one in seen),
+        },
+        {"what": "questions answered meanwhile", "times": len(answered), **spread_ms(answered)},
+        {"what": "events learnt", "times": events, "per_s": round(events / seconds)},
+        {
+            "what": f"memory of the process after {before + events:,} events (MB)",
+            "times": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        },
+    ]
+
+
+async def watch(late: list[float]) -> None:
+    """Note by how much each turn comes late."""
+    while True:
+        due = time.perf_counter() + EVERY_SECONDS
+        await asyncio.sleep(EVERY_SECONDS)
+        late.append(max(0.0, time.perf_counter() - due))
+
+
+async def ask(client: MemoryBus, replies: Any, answered: list[float]) -> None:
+    """Ask for a hundred candidates, and for a placement, in turn."""
+    rows = sample()
+    predict = request(rows, 0).request.model_dump_json(exclude_none=True).encode()
+    models = {row.model.name: row for row in rows}
+    place = json.dumps(
+        {
+            "models": [
+                {"model": row.model.model_dump(exclude_none=True)}
+                for row in list(models.values())[:64]
+            ],
+            "devices": [
+                {"name": f"d{i}", "hardware": rows[i % 8].hardware.name, "memory_mb": 80_000}
+                for i in range(32)
+            ],
+        }
+    ).encode()
+    number = 0
+    while True:
+        kind, payload = (("predict", predict), ("place", place))[number % 2]
+        number += 1
+        started = time.perf_counter()
+        correlation = uuid.uuid4().bytes
+        await client.publish(
+            Outgoing(
+                topics.request(kind),
+                payload,
+                response_topic="replies",
+                correlation_data=correlation,
+            )
+        )
+        await replies.acknowledge(await replies.receive(1))
+        answered.append(time.perf_counter() - started)
+        await asyncio.sleep(ASK_SECONDS)
+
+
+def main() -> None:
+    """Measure and tell."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--learnt", type=int, default=50_000)
+    parser.add_argument("--events", type=int, default=10_000)
+    options = parser.parse_args()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        found = runner.run(measure(Path(folder), options.learnt, options.events))
+    publish("pauses", "How long the event loop stands still", found)
+
+
+if __name__ == "__main__":
+    main()
