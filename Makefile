@@ -14,7 +14,7 @@ COVERAGE_FLOOR ?= 85
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo run models test check format contract assets bench bench-accuracy bench-drift clean
+.PHONY: help setup demo run models test check format contract assets bench bench-accuracy bench-drift bench-pauses clean
 
 help: ## Say what can be made (this list)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -60,6 +60,9 @@ bench-accuracy: $(PEERS) ## Measure accuracy against the baseline in the tree
 
 bench-drift: $(PEERS) ## Measure how fast a lasting change is noticed and made up for
 	$(BIN)/python -m tests.benchmarks.drift
+
+bench-pauses: $(PEERS) ## Measure how long the event loop stands still under load
+	$(BIN)/python -m tests.benchmarks.pauses
 
 clean: ## Remove the environment and everything that was made
 	rm -rf $(VENV) build dist .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache \

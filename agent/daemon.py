@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from time import perf_counter
 from typing import Literal
 
 import structlog
@@ -23,6 +25,7 @@ from agent.journal import record_of_event
 from agent.metrics import AgentMetrics
 from agent.refiner import Refiner
 from agent.restore import Restored, snapshot_of
+from agent.slices import SLICE_SECONDS
 from agent.store.port import Store
 from agent.version import VERSION
 from agent.voice import Voice
@@ -34,6 +37,7 @@ from schemas.replies import StatusReply
 
 LOOP_LAG_SECONDS = 0.25
 STATE_SECONDS = 10.0
+SET_ASIDE_SECONDS = 1.0
 CONNECTED_POLL_SECONDS = 0.01
 DRAIN_SECONDS = 10.0
 
@@ -145,6 +149,7 @@ class Daemon:
                     ("dispatcher", self._dispatcher.listen()),
                     ("refiner", self._refiner.work()),
                     ("loop-lag", self._watch_loop()),
+                    ("collections", self._keep_collections_short()),
                     ("state", self._tell_state(on_ready)),
                 )
             ]
@@ -175,7 +180,15 @@ class Daemon:
     async def _take_events(self) -> None:
         while True:
             deliveries = await self._events.receive(self._config.max_batch_events)
-            drafts = [draft for one in deliveries if (draft := await self._draft(one)) is not None]
+            drafts: list[Draft] = []
+            slice_ends = perf_counter() + SLICE_SECONDS
+            for one in deliveries:
+                draft = await self._draft(one)
+                if draft is not None:
+                    drafts.append(draft)
+                if perf_counter() >= slice_ends:
+                    await asyncio.sleep(0)
+                    slice_ends = perf_counter() + SLICE_SECONDS
             # The broker forgets a message once it is acknowledged: not before the commit.
             await self._writer.submit(drafts, then=partial(self._events.acknowledge, deliveries))
 
@@ -232,6 +245,21 @@ class Daemon:
             observations_learned=self._heart.bank.observed_count,
         )
 
+    async def _keep_collections_short(self) -> None:
+        """Set aside what has lived for a second, so that the collector need not look at it again.
+
+        A collection of all that was learnt takes a tenth of a second and more, in one go.
+        Cycles that die later stay: what is learnt holds none.
+        """
+        gc.freeze()
+        try:
+            while True:
+                await asyncio.sleep(SET_ASIDE_SECONDS)
+                gc.collect(1)
+                gc.freeze()
+        finally:
+            gc.unfreeze()
+
     async def _watch_loop(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
@@ -246,7 +274,7 @@ class Daemon:
     async def _finish(self, running: list[asyncio.Task[None]]) -> None:
         """Take no more, finish what was taken, keep a snapshot, say goodbye."""
         by_name = {task.get_name(): task for task in running}
-        for name in ("intake", "desk", "state", "loop-lag", "refiner"):
+        for name in ("intake", "desk", "state", "loop-lag", "collections", "refiner"):
             by_name[name].cancel()
         await self._writer.drain()
         try:

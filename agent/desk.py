@@ -50,7 +50,7 @@ from schemas.requests import (
 )
 
 RECEIVED_AT_ONCE = 64
-_SHORT_CELLS, _SHORT_PLACEMENT, _SHORT_WORKLOAD = 100, 16, 4
+_SHORT_CELLS, _SHORT_PLACEMENT, _SHORT_WORKLOAD = 32, 16, 4
 """Cells to predict, models times devices, models to run together: what is answered on the loop."""
 
 UNACKNOWLEDGED_REPLIES = 256

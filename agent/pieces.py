@@ -120,9 +120,13 @@ class _Parts:
 
     def find(self, root: object) -> Iterator[None]:
         waiting: list[Any] = [root]
+        visited = 0
         met: dict[int, object] = {}
         while waiting:
             one = waiting.pop()
+            visited += 1
+            if visited % _SLICE == 0:
+                yield
             if id(one) in self._numbers:
                 continue
             if isinstance(one, np.ndarray) or type(one) in _COLLECTIONS:
@@ -138,7 +142,6 @@ class _Parts:
                 state = one.__getstate__()
                 self._note(_Part(one, state))
                 waiting += state.values() if isinstance(state, dict) else ()
-                yield
 
     def _is_large(self, one: Any) -> bool:
         if isinstance(one, np.ndarray):

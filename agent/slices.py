@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-SLICE_SECONDS = 0.004
+SLICE_SECONDS = 0.002
 """How long work may keep the loop from others."""
 
 _slice_ends = 0.0
