@@ -11,6 +11,7 @@ follows the misses of the set-up (adaptive conformal inference, Gibbs and Candes
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ Integers = NDArray[np.int64]
 NOMINAL = 0.9
 """The share of measurements that an interval is meant to hold."""
 
-_AIM = 0.91
+_AIM = 0.905
 """What levels are steered to: what is learnt later is a little harder than what was."""
 
 CLOSE = 0.2
@@ -52,6 +53,20 @@ _UNDER = math.log(-math.log1p(-CLOSE) + _FLOOR)
 _OVER = math.log(math.log1p(CLOSE) + _FLOOR)
 
 
+class Standing(NamedTuple):
+    """Where cells stand, each of the three an array of one shape.
+
+    Attributes:
+        metrics: numbers of metrics; `(m,)` whatever the shape of the others.
+        domains: short numbers of domains.
+        kinds: which kind each cell is of, by what is known of the metric.
+    """
+
+    metrics: Integers
+    domains: Integers
+    kinds: Integers
+
+
 class Intervals:
     """Learns how wrong learners are, one for each metric, and says so for cells.
 
@@ -63,19 +78,21 @@ class Intervals:
 
     Args:
         metrics: how many metrics there are.
-        kinds: how many kinds of cells there are.
-        prior: `(k,)`, weights to start from of the log of the usual error on the reasons for it.
+        priors: `(kinds, k)`, weights to start from, for each kind of cell, of the log of the usual
+            error on the reasons for it.
         firmness: `(k,)`, how many errors each prior weight is worth.
     """
 
-    def __init__(self, metrics: int, kinds: int, prior: Floats, firmness: Floats) -> None:
-        self._kinds = kinds
-        each = metrics * kinds
+    def __init__(self, metrics: int, priors: Floats, firmness: Floats) -> None:
+        self._kinds = kinds = len(priors)
         # Node 0 is for nothing, then one for each metric, one for its kinds, then those of rows.
         self._metrics = metrics
-        self._first = 1 + metrics + each - kinds
-        self._weights = np.tile(np.asarray(prior, dtype=float), (each, 1))
-        self._covariance = np.tile(np.diag(1.0 / np.asarray(firmness, dtype=float)), (each, 1, 1))
+        self._first = 1 + metrics + metrics * kinds - kinds
+        self._root = np.asarray(priors, dtype=float)
+        self._spread = np.diag(1.0 / np.asarray(firmness, dtype=float))
+        # For each domain and kind a regression of its own.
+        self._weights = np.zeros((4 * kinds, self._root.shape[1]))
+        self._covariance = np.zeros((4 * kinds, *self._spread.shape))
         centres = _LOWEST + _STEP * (np.arange(_BINS) - 0.5)
         # Half-normal errors, their log centred: what one expects before the first error is known.
         density = np.exp(centres - 0.63 - 0.5 * np.exp(2 * (centres - 0.63)))
@@ -94,14 +111,18 @@ class Intervals:
             self._level = fitted(self._level, nodes.stop)
         self._bins[nodes] = self._count[nodes] = self._level[nodes] = 0.0
 
-    def learn(
-        self, metrics: Integers, kinds: Integers, paths: Integers, reasons: Floats, errors: Floats
-    ) -> Floats:
+    def begin(self, domain: int) -> None:
+        """Forget how large errors in a domain are."""
+        own = slice(self._kinds * domain, self._kinds * (domain + 1))
+        self._weights = fitted(self._weights, own.stop)
+        self._covariance = fitted(self._covariance, own.stop)
+        self._weights[own], self._covariance[own] = self._root, self._spread
+
+    def learn(self, cells: Standing, paths: Integers, reasons: Floats, errors: Floats) -> Floats:
         """Learn one error (log space) of each of several metrics, predicted before learnt.
 
         Args:
-            metrics: `(m,)`, numbers that differ.
-            kinds: `(m,)`, of the cell, by what is known of the metric.
+            cells: of one cell, `(m,)`, whose metrics differ.
             paths: `(m, d)`, rows from the widest to the set-up.
             reasons: `(m, k)`, what the sizes of the errors may depend on.
             errors: `(m,)`, measured minus predicted.
@@ -109,10 +130,10 @@ class Intervals:
         Returns:
             `(m,)` half-widths of the intervals that the errors were held against.
         """
-        one = metrics * self._kinds + kinds
+        one = cells.domains * self._kinds + cells.kinds
         usual = np.vecdot(reasons, self._weights[one])
         score = np.log(np.abs(errors) + _FLOOR) - usual
-        nodes = self._nodes(metrics, kinds, paths)
+        nodes = self._nodes(cells, paths)
         quantile = _quantile(np.add.accumulate(self._mixture(nodes), axis=1), self._levels(nodes))
         missed = (score > quantile) - (1.0 - _AIM)
         self._level[nodes[:, 2]] += _ADAPT_ABOVE * missed
@@ -129,19 +150,18 @@ class Intervals:
         return width
 
     def half_widths(
-        self, metrics: Integers, kinds: Integers, paths: Integers, reasons: Floats
+        self, cells: Standing, paths: Integers, reasons: Floats
     ) -> tuple[Floats, Floats]:
         """Return `(n, m)` half-widths in log space, and `(n, m)` chances of being close.
 
         Args:
-            metrics: `(m,)`.
-            kinds: `(n, m)`.
+            cells: `(n, m)`.
             paths: `(n, m, d)` rows; 0 for what is unknown, which falls back to what is above.
             reasons: `(n, m, k)`.
         """
-        shape = kinds.shape
-        nodes = self._nodes(metrics, kinds, paths).reshape(kinds.size, -1)
-        weights = self._weights[metrics * self._kinds + kinds]
+        shape = cells.kinds.shape
+        nodes = self._nodes(cells, paths).reshape(cells.kinds.size, -1)
+        weights = self._weights[cells.domains * self._kinds + cells.kinds]
         usual = np.vecdot(reasons, weights).reshape(-1)
         cumulative = np.add.accumulate(self._mixture(nodes), axis=1)
         quantile = _quantile(cumulative, self._levels(nodes))
@@ -150,8 +170,9 @@ class Intervals:
         half_width = np.maximum(width - _FLOOR, _FLOOR)
         return half_width.reshape(shape), np.minimum(chance, 1.0).reshape(shape)
 
-    def _nodes(self, metrics: Integers, kinds: Integers, paths: Integers) -> Integers:
+    def _nodes(self, cells: Standing, paths: Integers) -> Integers:
         """Return `(..., d + 2)` nodes, from everything of a metric to the set-ups of a kind."""
+        metrics, kinds = cells.metrics, cells.kinds
         nodes = np.empty((*kinds.shape, paths.shape[-1] + 2), dtype=np.int64)
         nodes[..., 0] = metrics + 1
         nodes[..., 1] = 1 + self._metrics + metrics * self._kinds + kinds
@@ -175,17 +196,17 @@ class Intervals:
         mixture += passed[:, :1] * self._prior
         return mixture
 
-    def _regress(self, metrics: Integers, reasons: Floats, score: Floats) -> None:
+    def _regress(self, one: Integers, reasons: Floats, score: Floats) -> None:
         """Take one step of recursive least squares, bounded against outliers, slowly forgetting."""
-        covariance = self._covariance[metrics]
+        covariance = self._covariance[one]
         projected = np.vecdot(covariance, reasons[:, None])
         gain = projected / (1.0 + np.vecdot(reasons, projected))[:, None]
-        self._weights[metrics] += gain * np.minimum(np.maximum(score, -3.0), 3.0)[:, None]
+        self._weights[one] += gain * np.minimum(np.maximum(score, -3.0), 3.0)[:, None]
         covariance -= gain[:, :, None] * projected[:, None, :]
         width = reasons.shape[1]
-        small = covariance.reshape(len(metrics), -1)[:, :: width + 1].sum(axis=1) < 10.0 * width
+        small = covariance.reshape(len(one), -1)[:, :: width + 1].sum(axis=1) < 10.0 * width
         covariance *= np.where(small, 1.0 + 1.0 / 5000.0, 1.0)[:, None, None]
-        self._covariance[metrics] = covariance
+        self._covariance[one] = covariance
 
 
 def _quantile(cumulative: Floats, level: Floats) -> Floats:

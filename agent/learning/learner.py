@@ -20,7 +20,7 @@ from agent.learning.features import (
     Frame,
     Keys,
 )
-from agent.learning.intervals import Intervals
+from agent.learning.intervals import Intervals, Standing
 from agent.learning.memory import NO_SLOT, Memory
 from agent.learning.mixed import MixedModel
 from agent.learning.process import Kernel, Process
@@ -84,8 +84,15 @@ KERNEL = Kernel(
 """Set by minimising the error on held-out rows, models, architectures and hardware of public vision
 and language benchmarks, with floors where those say little (sequence lengths, precision)."""
 
-_REASON_PRIOR = np.array([-1.6, -0.15, 0.6, 1.0, 1.0, -0.1, -0.1, 0.5, 0.5, 1.5, -0.05])
-_REASON_FIRMNESS = np.array([1.0, 20.0, 20.0, 60.0, 30.0, 20.0, 20.0, 40.0, 20.0, 10.0, 20.0])
+_REASON_PRIOR = np.array([-1.6, -0.2, 0.6, 1.0, 1.0, -0.1, -0.1, 0.5, 0.5, 1.5, -0.25])
+_REASON_FIRMNESS = np.array([1.0, 20.0, 20.0, 60.0, 30.0, 20.0, 20.0, 40.0, 20.0, 10.0, 60.0])
+
+_REASON_PRIORS = np.tile(_REASON_PRIOR, (4, 1))
+_REASON_PRIORS[2:, (1, 10)] = 0.0
+"""For each kind of cell: no number of measurements there makes a strange network less strange."""
+
+_SETTLING = 60.0
+"""Measurements of a hardware in which what makes it strange fades to a third."""
 
 _KINDS = ("known there", "known elsewhere", "of a known group", "never seen")
 """Of cells, by their network: errors of one kind say little of those of another."""
@@ -213,7 +220,7 @@ class Learner:
         precision[BIAS] = _BIAS_FIRMNESS
         precision[SPEED] = _SPEED_FIRMNESS
         self._law = MixedModel(np.array([physics(metric) for metric in self.metrics]), precision)
-        self._intervals = Intervals(count, len(_KINDS), _REASON_PRIOR, _REASON_FIRMNESS)
+        self._intervals = Intervals(count, _REASON_PRIORS, _REASON_FIRMNESS)
         # A domain, its hardware and their set-ups; a path is used from its end to its start, so
         # that nothing is forgotten before what hangs on it.
         self._scopes = Rows(max(2 * setups * count, 8 * count))
@@ -288,7 +295,8 @@ class Learner:
         line = np.arange(len(counts))[:, None]
         own = counts.transpose(0, 2, 1)[line, np.minimum(slots, counts.shape[2] - 1)]
         reasons = _reasons(own, frame, spread)
-        half_width, confidence = self._intervals.half_widths(numbers, _kinds(own), paths, reasons)
+        standing = Standing(numbers, self._law.numbers(paths[..., 0]), _kinds(own))
+        half_width, confidence = self._intervals.half_widths(standing, paths, reasons)
         # Nobody has measured how wrong one is where neither model nor hardware is known.
         stranger = (own[..., MODEL] == 0) & (own[..., HARDWARE] == 0)
         half_width[stranger] = np.maximum(half_width[stranger], np.log(2.0))
@@ -336,6 +344,8 @@ class Learner:
             if row in fresh:
                 self._law.start(row, level, path, metric)
                 self._intervals.start(row)
+                if level == 0:
+                    self._intervals.begin(int(self._law.numbers(np.array(row))))
                 self._drift.forget(row)
         if len(self._scopes) >= self._scopes.capacity:
             self._memory.forget_paths(fresh)
@@ -430,7 +440,8 @@ class Learner:
         own = counts[0, :, np.minimum(slots, counts.shape[2] - 1)][None]
         reasons = _reasons(own, frame, spread)[0]
         error = event.z[at] - centre[0]
-        half_width = self._intervals.learn(metrics, _kinds(own)[0], paths, reasons, error)
+        standing = Standing(metrics, self._law.numbers(paths[:, 0]), _kinds(own)[0])
+        half_width = self._intervals.learn(standing, paths, reasons, error)
         learnt = Learnt()
         reach = np.maximum(_CLIP, _CLIP_WIDTHS * half_width)
         bounded = own[0, :, SETUP] >= _YOUNG
@@ -468,7 +479,7 @@ class Learner:
         memory = self._memory
         used = memory.used
         laws = self._law.laws_of(memory.path[:used, metric])
-        rows = np.flatnonzero(laws == self._law.laws_of_domain(domain))
+        rows = np.flatnonzero(laws == self._law.numbers(np.array(domain)))
         if 4 * len(rows) < used:
             values = self._law.law_at(memory.linear.take(rows, axis=0), domain)
         else:
@@ -504,12 +515,13 @@ def _reasons(counts: Counts, frame: Frame, spread: Floats) -> Floats:
     reasons[..., 0] = 1.0
     # However well a set-up is known, it says nothing of a network that nobody described.
     reasons[..., 1] = logs[..., 0] * ~nameless
-    reasons[..., 2:5] = none[..., (SETUP, HARDWARE, STEM)]
+    reasons[..., 2] = none[..., SETUP]
+    reasons[..., 3] = np.exp(counts[..., HARDWARE] * (-1.0 / _SETTLING))
+    reasons[..., 4] = none[..., STEM]
     reasons[..., 5] = logs[..., 1] * ~none[..., STEM]
     reasons[..., 6] = ~none[..., STEM_HARDWARE]
     reasons[..., 7] = frame.missing[:, None]
-    # Beyond the process's own prior, likeness knows nothing more.
-    reasons[..., 8] = np.log(np.minimum(spread, 1.0)) + 2.0
+    reasons[..., 8] = np.log(spread) + 2.0
     reasons[..., 9] = nameless
     reasons[..., 10] = logs[..., 2] * ~none[..., HARDWARE]
     return reasons

@@ -134,9 +134,10 @@ class MixedModel:
         """Return where the laws of set-ups lie; -1 for rows that are no set-up."""
         return np.where(self._is_setup[setups], self._law[setups], -1)
 
-    def laws_of_domain(self, domain: int) -> int:
-        """Return where the law of a domain lies."""
-        return int(self._law[domain])
+    def numbers(self, domains: Integers) -> Integers:
+        """Return short numbers for the rows of domains: where their laws lie."""
+        numbers: Integers = self._law[domains]
+        return numbers
 
     def law_at(self, x: Floats, domain: int) -> Floats:
         """Return `(n,)` values of one domain's law at features `(n, d)`."""
