@@ -286,7 +286,8 @@ def _task(
             format="gguf",
             sha256=model.sha256,
             size_bytes=model.size_bytes,
-            threads=threads,
+            # Its threads spin and wait for each other: one that gets no core stops them all.
+            threads=max(1, threads - 1),
             generation=Generation(prompt=model.prompt, tokens=model.tokens, context=model.context),
         )
     whole = {**model.sizes, **sizes, "batch": batch}

@@ -74,7 +74,7 @@ class BrowserService:
         self._bridge = bridge
         self._bus = bus
         self._agent_id = agent_id
-        self._manifest = manifest
+        self.manifest = manifest
         self._shelf = shelf
         self._engine = engine
         self._clock = clock
@@ -134,7 +134,7 @@ class BrowserService:
             return _nothing(job, worker_id, "too_late", f"not done within {job.deadline_s:g} s")
 
     async def _work(self, job: RunJob, group: Group) -> JobResult:
-        planned = plan(job, group, self._manifest, self._shelf)
+        planned = plan(job, group, self.manifest, self._shelf)
         files = {one.id: one for unit in planned.units.values() for one in unit.files}
         checked: dict[str, bool | None] = {}
         for model in files.values():
@@ -270,7 +270,7 @@ class BrowserService:
                     "online",
                     self._since,
                     self._engine,
-                    held(self._manifest, group.backend),
+                    held(self.manifest, group.backend),
                     self.quarantined(worker_id),
                 )
                 if self._told.get(worker_id) != state:
@@ -295,7 +295,7 @@ class BrowserService:
     async def _publish(self, result: JobResult, group: Group, plan_: Plan, done: Done) -> str:
         """Tell what was measured; return the event's id."""
         state = group.state(
-            "online", self._since, self._engine, held(self._manifest, group.backend), {}
+            "online", self._since, self._engine, held(self.manifest, group.backend), {}
         )
         execution = event_of(result, state, plan_, done)
         event_id = f"{result.job_id}-{uuid.uuid4().hex[:8]}"
