@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from schemas.browser import Backend, Capabilities, Circumstances, Go, Lap, ModelTask, Prepared
@@ -13,13 +14,14 @@ class Seat:
 
     Args:
         models: loaded there, in this order; laps name them by their index.
-        browser: only this one (`chromium`, `firefox`, …), if given.
-        tabs: only these, by id, if given.
+        fits: which tabs may take it, by their capabilities and label; any that offers the
+            models' backends if left out.
+        wanted: what `fits` asks for, in words, for the reason why a job waits in vain.
     """
 
     models: tuple[ModelTask, ...]
-    browser: str | None = None
-    tabs: frozenset[str] | None = None
+    fits: Callable[[Capabilities, str | None], bool] | None = None
+    wanted: str = ""
 
     @property
     def backends(self) -> frozenset[Backend]:

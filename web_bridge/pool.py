@@ -296,8 +296,7 @@ class Pool:
     def _fits(self, running: _Running, seat: Seat, tab: Tab) -> bool:
         return (
             tab.id not in running.excluded
-            and (seat.tabs is None or tab.id in seat.tabs)
-            and (seat.browser is None or seat.browser == tab.capabilities.browser)
+            and (seat.fits is None or seat.fits(tab.capabilities, tab.label))
             and seat.backends <= set(tab.capabilities.backends())
         )
 
@@ -505,7 +504,7 @@ class Pool:
         for number, seat in enumerate(running.job.seats):
             if not any(self._fits(running, seat, tab) for tab in self.tabs.values()):
                 needs = ", ".join(sorted(seat.backends))
-                of = f" of {seat.browser}" if seat.browser else ""
+                of = f" of {seat.wanted}" if seat.wanted else ""
                 return f"no tab{of} offers {needs} (seat {number}; {len(self.tabs)} tabs connected)"
         return (
             f"{len(running.job.seats)} tabs were not free at once within "

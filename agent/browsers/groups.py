@@ -38,12 +38,20 @@ class Group:
         tabs: those that are there now, by id.
     """
 
+    agent_id: str
     worker_id: str
     backend: Backend
     hardware: HardwareSpec
     capabilities: Capabilities
     label: str | None
     tabs: dict[str, Tab] = field(default_factory=dict)
+
+    def includes(self, capabilities: Capabilities, label: str | None) -> bool:
+        """Return whether a tab with these capabilities is one of the group."""
+        offers = self.backend in capabilities.backends()
+        return offers and (
+            _worker_id(self.agent_id, capabilities, label, self.backend) == self.worker_id
+        )
 
     @property
     def browser(self) -> str:
@@ -109,11 +117,11 @@ def grouped(agent_id: str, tabs: Iterable[Tab]) -> dict[str, Group]:
     groups: dict[str, Group] = {}
     for tab in tabs:
         for backend in tab.capabilities.backends():
-            worker_id = _worker_id(agent_id, tab, backend)
+            worker_id = _worker_id(agent_id, tab.capabilities, tab.label, backend)
             group = groups.get(worker_id)
             if group is None:
                 hardware = hardware_of(tab.capabilities, backend, tab.label)
-                group = Group(worker_id, backend, hardware, tab.capabilities, tab.label)
+                group = Group(agent_id, worker_id, backend, hardware, tab.capabilities, tab.label)
                 groups[worker_id] = group
             group.tabs[tab.id] = tab
     return groups
@@ -143,9 +151,11 @@ def held(manifest: ModelManifest, backend: Backend) -> list[HeldModel]:
     return models
 
 
-def _worker_id(agent_id: str, tab: Tab, backend: Backend) -> str:
-    hardware = hardware_of(tab.capabilities, backend, tab.label).name
-    told = hashlib.sha256(f"{agent_id} {hardware} {tab.capabilities.version}".encode()).hexdigest()
+def _worker_id(
+    agent_id: str, capabilities: Capabilities, label: str | None, backend: Backend
+) -> str:
+    hardware = hardware_of(capabilities, backend, label).name
+    told = hashlib.sha256(f"{agent_id} {hardware} {capabilities.version}".encode()).hexdigest()
     # The prefix tells pools apart, the hash like browsers on unlike machines.
     prefix = re.sub(r"[^A-Za-z0-9_-]", "-", agent_id)[:_AGENT_CHARS]
-    return f"{prefix}.{browser_name(tab.capabilities)[:24]}.{backend}.{told[:4]}"
+    return f"{prefix}.{browser_name(capabilities)[:24]}.{backend}.{told[:4]}"

@@ -101,7 +101,7 @@ def plan(
     found.laps = len(once)
     found.job = Job(
         id=job.job_id,
-        seats=tuple(Seat(tuple(one), tabs=frozenset(group.tabs)) for one in tasks),
+        seats=tuple(Seat(tuple(one), group.includes, group.worker_id) for one in tasks),
         rounds=tuple(once * (job.repeats + 1)),
         samples=64,
         wait_seconds=job.deadline_s,
@@ -116,7 +116,7 @@ def check_job(job_id: str, model: AnyModel, group: Group, shelf: Shelf) -> Job:
     task = _task(model, CHECK_BATCH, {}, group, shelf, 1)
     return Job(
         id=job_id,
-        seats=(Seat((task,), tabs=frozenset(group.tabs)),),
+        seats=(Seat((task,), group.includes, group.worker_id),),
         rounds=(Round({0: (0,)}),),
         samples=64,
         prepare_seconds=PREPARE_SECONDS,
@@ -132,7 +132,7 @@ def memory_job(job_id: str, planned: Plan) -> Job:
     measuring.
     """
     seats = tuple(
-        Seat(tuple(task.model_copy(update={"threads": 1}) for task in seat.models), tabs=seat.tabs)
+        replace(seat, models=tuple(task.model_copy(update={"threads": 1}) for task in seat.models))
         for seat in planned.job.seats
     )
     rounds = planned.job.rounds[: planned.laps]

@@ -169,7 +169,7 @@ class Browser:
         found = []
         for status in Path("/proc").glob("[0-9]*/cmdline"):
             try:
-                words = status.read_bytes().split(b"\0")
+                words = status.read_bytes()  # one text or several: forked processes rewrite it
                 group = os.getpgid(int(status.parent.name))
             except (OSError, ValueError):
                 continue  # it ended meanwhile

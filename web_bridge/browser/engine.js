@@ -36,6 +36,8 @@ const CACHED_INPUTS = 64;
 let ort = null;
 let bundle = "";
 let threads = 1;
+/** @type {any} */
+let context = null;
 /** @type {Map<string, Loaded>} */
 const sessions = new Map();
 /** @type {Held[]} */
@@ -102,6 +104,8 @@ async function prepare(models, samples) {
     const started = performance.now();
     const outputs = await runOnce(one, false);
     const first_run_ms = performance.now() - started;
+    // Told before outputs are shown: reading a tensor moves it.
+    const kept = task.keep ? /** @type {any} */ (Object.values(outputs)[0].location) : null;
     const actual = placed(loaded.placement, task.backend);
     prepared.push({
       sha256: task.sha256,
@@ -116,7 +120,7 @@ async function prepare(models, samples) {
       first_run_ms,
       outputs: samples ? await shown(outputs, samples) : [],
       text: null,
-      kept: task.keep ? /** @type {any} */ (Object.values(outputs)[0].location) : null,
+      kept,
     });
     loaded.reused = true;
   }
@@ -162,7 +166,7 @@ async function load(task) {
   listening = [];
   /** @type {Record<string, any>} */
   const options = {
-    executionProviders: [provider(task)],
+    executionProviders: [await provider(task)],
     logSeverityLevel: 0,
     logVerbosityLevel: 0,
     graphOptimizationLevel: "all",
@@ -186,9 +190,12 @@ async function load(task) {
 }
 
 /** @param {ModelTask} task */
-function provider(task) {
-  if (task.backend === "webnn") return { name: "webnn", deviceType: task.webnn_device };
-  return task.backend;
+async function provider(task) {
+  if (task.backend !== "webnn") return task.backend;
+  // Tensors stay on the device only between sessions of one context.
+  const deviceType = task.webnn_device;
+  context ??= await navigator.ml?.createContext({ deviceType });
+  return { name: "webnn", deviceType, context };
 }
 
 /**

@@ -120,14 +120,14 @@ def test_a_tab_that_reads_slowly_is_dropped_and_holds_nobody_up() -> None:
     async def main() -> None:
         async with bridge(outbound_messages=8, write_bytes=1_024) as pool:
             async with PythonTab(pool.port) as good:
-                slow = PythonTab(pool.port, tab="slow-tab-1")
+                slow = PythonTab(pool.port, tab="slow-tab-1", browser="slow")
                 await slow.open()
                 assert await pool.until(lambda now: len(now.tabs) == 2, 5)
                 assert slow.socket is not None
                 slow.socket.transport.pause_reading()
                 # Jobs for the slow tab alone, each with much to read, taken back at once.
                 big = MODEL.model_copy(update={"name": "m" * 250})
-                seat = Seat((big,) * 16, tabs=frozenset({"slow-tab-1"}))
+                seat = Seat((big,) * 16, lambda one, _: one.browser == "slow")
                 for number in range(3_000):
                     job = Job(f"big-{number}", (seat,), (Round({0: (0,)}),))
                     asked = asyncio.create_task(pool.run(job))

@@ -201,9 +201,9 @@ def test_a_tab_that_has_the_model_loaded_is_preferred_until_that_is_unfair() -> 
             Seat((MODEL, OTHER.model_copy(update={"backend": "webgpu"}))),
             True,
         ),
-        ({"browser": "firefox"}, Seat((MODEL,), browser="chromium"), False),
-        ({}, Seat((MODEL,), tabs=frozenset({B})), False),
-        ({}, Seat((MODEL,), tabs=frozenset({A})), True),
+        ({"browser": "firefox"}, Seat((MODEL,), lambda one, _: one.browser == "chromium"), False),
+        ({"browser": "chromium"}, Seat((MODEL,), lambda one, _: one.browser == "chromium"), True),
+        ({}, Seat((MODEL,), lambda _, label: label == "office"), False),
     ],
 )
 def test_only_tabs_that_fit_are_given_a_job(about: Any, seat: Seat, fits: bool) -> None:

@@ -1,0 +1,101 @@
+"""One encoder, two heads, in a real tab: the same outputs, in less time and memory."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from agent.browsers.planning import plan
+from schemas.browser import OutputSample
+from schemas.jobs import JobModel, RunJob
+from tests.support.browsers import Browser, kind
+from tests.support.tabpool import TabPool, needs, tab_pool
+from web_bridge.job import Done, Round
+
+pytestmark = pytest.mark.browser
+
+PAIR = ["minilm-mean", "minilm-pooler"]
+
+
+def job(job_id: str, *, share: bool) -> RunJob:
+    return RunJob(
+        job_id=job_id,
+        models=[JobModel(model=one) for one in PAIR],
+        strategy="parallel" if share else "sequential",
+        waves=[PAIR] if share else [[one] for one in PAIR],
+        repeats=3,
+        share_encoders=share,
+    )
+
+
+async def outputs(pool: TabPool, backend: str, *, share: bool) -> dict[str, OutputSample]:
+    """Return the outputs of the pair, by name."""
+    planned = plan(
+        job(f"{backend}-{share}", share=share), pool.group(backend), pool.manifest, pool.shelf
+    )
+    (one, *_) = planned.job.rounds
+    shown = replace(planned.job, rounds=(Round(one.orders, samples=512),))
+    done = await pool.bridge.run(shown)
+    assert isinstance(done, Done), done
+    (seat,) = done.seats
+    samples = [sample for model in seat.laps[-1].outputs for sample in model]
+    if share:
+        assert [model.kept for model in seat.prepared.models] == [
+            {"wasm": "cpu", "webnn": "ml-tensor", "webgpu": "gpu-buffer"}[backend],
+            None,
+            None,
+        ]
+    return {sample.name: sample for sample in samples}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("browser", "backend"), [("chromium", "wasm"), ("chromium-webnn", "webnn")]
+)
+def test_heads_of_one_encoder_give_what_whole_models_give(browser: str, backend: str) -> None:
+    needs(kind(browser))
+
+    async def main() -> None:
+        async with tab_pool() as pool:
+            with Browser(kind(browser), pool.address):
+                await pool.tabs(1)
+                whole = await outputs(pool, backend, share=False)
+                shared = await outputs(pool, backend, share=True)
+                for name in ("embedding", "pooled"):
+                    assert shared[name] == whole[name], f"{name} is not identical"
+
+    asyncio.run(main())
+
+
+@pytest.mark.timeout(120)
+def test_sharing_an_encoder_takes_less_time_and_memory() -> None:
+    needs(kind("chromium"))
+
+    async def main() -> None:
+        async with tab_pool() as pool:
+            with Browser(kind("chromium"), pool.address):
+                await pool.tabs(1)
+                shared = await pool.run(PAIR, waves=[PAIR], measure_memory=True)
+                assert shared.outcome == "ok", shared.message
+                assert {one.shared_encoder for one in shared.models} == {"minilm-encoder"}
+            assert await pool.bridge.until(lambda now: not now.tabs, 10)
+            with Browser(kind("chromium"), pool.address):
+                await pool.tabs(1)
+                whole = await pool.run(PAIR, share_encoders=False, measure_memory=True)
+                assert whole.outcome == "ok", whole.message
+                assert {one.shared_encoder for one in whole.models} == {None}
+            assert shared.wall_time_ms is not None
+            assert whole.wall_time_ms is not None
+            print(
+                f"\nshared: {shared.wall_time_ms.median:.0f} ms, {shared.peak_memory_mb} MB; "
+                f"separate: {whole.wall_time_ms.median:.0f} ms, {whole.peak_memory_mb} MB"
+            )
+            assert shared.peak_memory_mb is not None
+            assert whole.peak_memory_mb is not None
+            # Half the weights, so well below; time varies more than that on a busy machine.
+            assert shared.peak_memory_mb < 0.8 * whole.peak_memory_mb
+            assert shared.wall_time_ms.low < whole.wall_time_ms.high
+
+    asyncio.run(main())
