@@ -174,6 +174,7 @@ class Daemon:
             requests_answered=self._desk.answered,
             dead_letters=self._voice.dead_letters,
             open_predictions=len(self._heart.ledger),
+            quarantined=len(self._heart.quarantine),
             metrics=self._heart.ledger.accuracy(),
         )
 
@@ -267,6 +268,7 @@ class Daemon:
             await asyncio.sleep(LOOP_LAG_SECONDS)
             self._metrics.loop_lag(max(0.0, loop.time() - due))
             self._metrics.open_predictions(len(self._heart.ledger))
+            self._metrics.quarantined(len(self._heart.quarantine))
             self._metrics.connection(self._bus.state)
             for queue, depth in (*self._writer.depths().items(), ("voice", self._voice.depth())):
                 self._metrics.queue_depth(queue, depth)

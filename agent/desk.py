@@ -17,12 +17,12 @@ import structlog
 from agent.aside import Aside
 from agent.bus.port import Bus, Delivery, Inbox, Outgoing
 from agent.dispatch import Dispatcher, job_of, strategy_request
-from agent.heart.effects import Answer, Effect, Publish
+from agent.heart.effects import Answer, Effect, Log, Publish
 from agent.heart.heart import Heart
-from agent.heart.stimuli import AnswerLogged, RequestReceived
+from agent.heart.stimuli import AnswerLogged, ReleaseLogged, RequestReceived
 from agent.heart.thought import Thought
 from agent.intake import refuse_large
-from agent.journal import record_of_answer
+from agent.journal import record_of_answer, record_of_release
 from agent.metrics import AgentMetrics
 from agent.voice import Voice
 from agent.writer import Draft, Writer
@@ -36,6 +36,7 @@ from schemas.errors import (
     Unavailable,
 )
 from schemas.jobs import JobResult
+from schemas.quarantine import Release
 from schemas.replies import AnyReply, ExecuteReply, StrategyReply
 from schemas.requests import (
     AnyRequest,
@@ -265,7 +266,10 @@ class Desk:
             match effect:
                 case Answer():
                     answer = effect
-                    await self._log(effect, request)
+                    if effect.logged:
+                        await self._log(effect, request)
+                case Log(what=release):
+                    await self._release(release)
                 case Publish():
                     await self._voice.say([effect])
         assert answer is not None, "the heart answers every request"
@@ -291,6 +295,17 @@ class Desk:
         body = json.loads(record.body)
         stimulus = AnswerLogged(0, record.id, answer.kind, body["reply"])
         await self._writer.submit([Draft(record, stimulus)])
+
+    async def _release(self, release: Release) -> None:
+        """Log a release; wait until it is committed, so that who is answered can rely on it."""
+        committed = asyncio.Event()
+
+        async def tell() -> None:
+            committed.set()
+
+        record = record_of_release(release, self._agent_id, self._clock())
+        await self._writer.submit([Draft(record, ReleaseLogged(0, release))], tell)
+        await committed.wait()
 
 
 def _error_payload(body: ErrorBody) -> bytes:

@@ -7,11 +7,18 @@ from collections.abc import Callable
 from datetime import datetime
 
 from agent.heart.effects import Answer
-from agent.heart.stimuli import AnswerLogged, LoggedStimulus, MeasurementLogged, RefinementLogged
+from agent.heart.stimuli import (
+    AnswerLogged,
+    LoggedStimulus,
+    MeasurementLogged,
+    RefinementLogged,
+    ReleaseLogged,
+)
 from agent.store.port import LogRecord, RecordKind
 from schemas.errors import Corrupt
 from schemas.events import BenchmarkEvent, ExecutionEvent
 from schemas.measurement import Benchmark, Execution
+from schemas.quarantine import Release
 from schemas.refinement import Refinement
 from schemas.requests import AnyRequest
 
@@ -76,6 +83,18 @@ def record_of_refinement(
     )
 
 
+def record_of_release(release: Release, agent_id: str, now: datetime) -> LogRecord:
+    """Return the record of a release. Its id makes sure that an event is released only once."""
+    return LogRecord(
+        kind="release",
+        source=f"agent/{agent_id}",
+        id=f"release {json.dumps([release.source, release.id])}",
+        event_time=now,
+        received_at=now,
+        body=release.model_dump_json(exclude_none=True, exclude_defaults=True),
+    )
+
+
 def stimulus_of(record: LogRecord) -> LoggedStimulus:
     """Return what a logged record is to the heart.
 
@@ -111,9 +130,14 @@ def _read_refinement(record: LogRecord) -> RefinementLogged:
     return RefinementLogged(record.seq, Refinement.model_validate_json(record.body), None)
 
 
+def _read_release(record: LogRecord) -> ReleaseLogged:
+    return ReleaseLogged(record.seq, Release.model_validate_json(record.body))
+
+
 _READERS: dict[RecordKind, Callable[[LogRecord], LoggedStimulus]] = {
     "benchmark": _read_benchmark,
     "execution": _read_execution,
     "answer": _read_answer,
     "refinement": _read_refinement,
+    "release": _read_release,
 }

@@ -23,7 +23,7 @@ from prometheus_client import (
 
 from agent.bus.port import ConnectionState
 from schemas.codes import error_codes
-from schemas.measurement import METRICS
+from schemas.measurement import PromisedMetric
 from schemas.topics import REQUEST_KINDS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -144,7 +144,7 @@ class AgentMetrics:
                 buckets=_ERROR_SHARES,
                 registry=registry,
             ),
-            METRICS,
+            get_args(PromisedMetric),
         )
         covered = Counter(
             "placewise_validations",
@@ -154,9 +154,18 @@ class AgentMetrics:
         )
         self._validations: dict[tuple[str, bool], Counter] = {
             (metric, within): covered.labels(metric, str(within).lower())
-            for metric in METRICS
+            for metric in get_args(PromisedMetric)
             for within in (True, False)
         }
+        self._alerts = _Series(
+            Counter("placewise_alerts", "What was told as an alert.", ["kind"], registry=registry),
+            ("drift", "quarantine", UNKNOWN),
+        )
+        self._quarantined = Gauge(
+            "placewise_quarantined",
+            "Impossible measurements that are set aside, and can be released.",
+            registry=registry,
+        )
         self._connection = _Series(
             Gauge(
                 "placewise_bus_connection",
@@ -214,6 +223,14 @@ class AgentMetrics:
         """Count a prediction that was held against its measurement (error as a fraction)."""
         self._errors[metric].observe(absolute_percentage_error)
         self._validations[metric, within_interval].inc()
+
+    def alert(self, kind: str) -> None:
+        """Count an alert."""
+        self._alerts[kind].inc()
+
+    def quarantined(self, count: int) -> None:
+        """Note how many measurements are set aside."""
+        self._quarantined.set(count)
 
     def connection(self, state: ConnectionState) -> None:
         """Note the state of the connection to the broker."""

@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import BinaryIO
 
 from agent import frames, pieces
-from agent.heart.cells import observations_of
+from agent.heart.cells import observation_of, observations_of
 from agent.heart.heart import HeartConfig
-from agent.heart.stimuli import MeasurementLogged
+from agent.heart.stimuli import MeasurementLogged, ReleaseLogged
 from agent.heart.versions import Lesson, Rebuilding
 from agent.journal import stimulus_of
 from agent.slices import in_slices
@@ -31,6 +31,9 @@ def lessons_of(records: Iterable[LogRecord]) -> list[Lesson]:
         stimulus = stimulus_of(record)
         if isinstance(stimulus, MeasurementLogged):
             lessons += [Lesson(stimulus.seq, one) for one in observations_of(stimulus.data)]
+        elif isinstance(stimulus, ReleaseLogged):
+            runs = [one.run for one in stimulus.release.runs if one.alone]
+            lessons += [Lesson(stimulus.seq, observation_of(run), released=True) for run in runs]
     return lessons
 
 

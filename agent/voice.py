@@ -63,6 +63,8 @@ class Voice:
                     effect.what.absolute_percentage_error,
                     within_interval=effect.what.within_interval,
                 )
+            if isinstance(effect.what, Alert):
+                self._metrics.alert(effect.what.kind)
             await self._queue.put(self._event(channel, event_type, effect))
 
     async def dead_letter(self, delivery: Delivery, error: BadInput) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from schemas.base import Message
+from schemas.capacity import Capacity, CapacityReply, MemoryParts
 from schemas.errors import ErrorBody, ErrorDetail, ErrorReply
 from schemas.events import BENCHMARK_TYPE, EXECUTION_TYPE, BenchmarkEvent, ExecutionEvent
 from schemas.jobs import (
@@ -30,6 +31,7 @@ from schemas.measurement import (
     Setup,
 )
 from schemas.published import AgentState, Alert, DeadLetter, Decision, Validation
+from schemas.quarantine import Quarantined, QuarantineReply, ReleaseReply
 from schemas.refinement import LogRule, Refinement, Scope, Version
 from schemas.replies import (
     Basis,
@@ -59,6 +61,7 @@ from schemas.replies import (
 )
 from schemas.requests import (
     Candidate,
+    CapacityRequest,
     CompareRequest,
     Device,
     ExecuteRequest,
@@ -67,7 +70,9 @@ from schemas.requests import (
     ModelsRequest,
     PlaceRequest,
     PredictRequest,
+    QuarantineRequest,
     RecommendRequest,
+    ReleaseRequest,
     StatusRequest,
     StrategyRequest,
     UpdateRequest,
@@ -174,6 +179,15 @@ _RESULT = JobResult(
     decision_id="d-7f41",
 )
 
+_QUARANTINED = Quarantined(
+    source="lab/rack1",
+    id="run-2026-11-02-0007",
+    time=WHEN,
+    model="resnet50",
+    hardware="nvidia-t4",
+    reason="throughput_per_s of 60000 needs 492 TFLOP/s, nvidia-t4 has at most 65",
+)
+
 EXAMPLES: dict[str, Message] = {
     "benchmark_event": BenchmarkEvent(
         specversion="1.0",
@@ -197,7 +211,12 @@ EXAMPLES: dict[str, Message] = {
     "predict_reply": PredictReply(
         predictions=[
             Prediction(
-                prediction_id="p-19c2", model="resnet50", hardware="a100-80gb", metrics=_METRICS
+                prediction_id="p-19c2",
+                model="resnet50",
+                hardware="a100-80gb",
+                metrics=_METRICS,
+                fits=0.998,
+                holds_for_s=60.0,
             )
         ]
     ),
@@ -301,6 +320,39 @@ EXAMPLES: dict[str, Message] = {
         decision_id="d-7f41", worker="rack1-native", predicted=_STRATEGY, result=_RESULT
     ),
     "status_request": StatusRequest(reply_to="replies/me", correlation_id="1"),
+    "capacity_request": CapacityRequest(
+        model=ModelSpec(name="llama-3-8b", parameters_m=8030.0, kv_values_per_token=65_536.0),
+        hardware=[HardwareSpec(name="nvidia-rtx-4090")],
+        setup=Setup(task="inference", batch_size=1, precision="fp16"),
+        find="context",
+        precisions=["fp16", "int4"],
+        kv_precisions=["fp16", "2bit"],
+    ),
+    "capacity_reply": CapacityReply(
+        model="llama-3-8b",
+        find="context",
+        probability=0.9,
+        rows=[
+            Capacity(
+                hardware="nvidia-rtx-4090",
+                precision="int4",
+                kv_precision="fp16",
+                largest=77_309,
+                fits=0.9,
+                fits_next=0.8999,
+                memory_capacity_mb=24_000.0,
+                parts=MemoryParts(weights_mb=4015.0, kv_cache_mb=10_133.0, activations_mb=0.0),
+                limited_by="kv_cache",
+                notes=["the model's activations_m is unknown: activations count as nothing here"],
+            )
+        ],
+    ),
+    "quarantine_request": QuarantineRequest(limit=10),
+    "quarantine_reply": QuarantineReply(
+        held=1, set_aside=3, released=2, measurements=[_QUARANTINED]
+    ),
+    "release_request": ReleaseRequest(source="lab/rack1", id="run-2026-11-02-0007"),
+    "release_reply": ReleaseReply(released=[_QUARANTINED]),
     "status_reply": StatusReply(
         agent_id="rack1",
         version="0.1.0",

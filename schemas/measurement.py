@@ -11,6 +11,9 @@ from schemas.base import Count, Label, Message, Name, Quantity
 Outcome = Literal["ok", "out_of_memory", "failed"]
 StrategyName = Literal["parallel", "sequential", "batched"]
 MetricName = Literal["throughput_per_s", "latency_ms", "memory_mb", "power_w"]
+PromisedMetric = Literal["throughput_per_s", "latency_ms", "memory_mb", "power_w", "energy_j"]
+"""What an answer can be held to: the metrics that are learnt, and the energy that follows."""
+
 METRICS: tuple[MetricName, ...] = ("throughput_per_s", "latency_ms", "memory_mb", "power_w")
 
 
@@ -28,6 +31,10 @@ class ModelSpec(Message):
     parameters_m: Quantity | None = Field(None, description="Parameters, in millions")
     gmacs: Quantity | None = Field(None, description="Multiply-accumulates per item, in 1e9")
     activations_m: Quantity | None = Field(None, description="Activations per item, in millions")
+    kv_values_per_token: Quantity | None = Field(
+        None,
+        description="Numbers kept per token: 2 x layers x key-value heads x head dimension",
+    )
     shares: Name | None = Field(
         None, description="Models of one key hold the same tensors: the encoder they have in common"
     )
@@ -47,6 +54,9 @@ class Setup(Message):
     task: Name | None = Field(None, description="inference or training")
     batch_size: Count | None = None
     precision: Name | None = Field(None, description="fp32, fp16, bf16, int8, …")
+    kv_precision: Name | None = Field(
+        None, description="Of the key-value cache: fp16, fp8, int4, 2bit, …; fp16 if left out"
+    )
     runtime: Name | None = Field(None, description="Engine and version, e.g. `onnxruntime-1.23`")
     runtime_options: Label | None = None
     input_size: Quantity | None = Field(None, description="Edge of a square input, in pixels")
@@ -91,6 +101,20 @@ class Metrics(Message):
             units["latency_ms"] = self.latency_kind.casefold()
         return units
 
+    def promised(self) -> dict[PromisedMetric, float]:
+        """Return what was measured of all that an answer can be held to, by name."""
+        values: dict[PromisedMetric, float] = {
+            name: value for name in METRICS if (value := getattr(self, name)) is not None
+        }
+        if self.energy_j_per_item is not None:
+            values["energy_j"] = self.energy_j_per_item
+        return values
+
+
+def energy_unit(throughput_unit: str | None) -> str | None:
+    """Return the unit of the energy of one item of what a throughput counts."""
+    return None if throughput_unit is None else f"J per {throughput_unit.replace('/s', '', 1)}"
+
 
 ModelRef = Annotated[ModelSpec, BeforeValidator(_named, json_schema_input_type=str | ModelSpec)]
 """A `ModelSpec`, or just the model's name."""
@@ -115,6 +139,9 @@ class ModelRun(Message):
     )
     batches: Count = Field(
         1, description="How many batches it ran, one after another; metrics are of one batch"
+    )
+    duration_s: Quantity | None = Field(
+        None, description="How long the measured run lasted: devices slow down as they get warm"
     )
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field
 
 from schemas.base import Message
 from schemas.errors import ErrorBody
-from schemas.measurement import MetricName
+from schemas.measurement import PromisedMetric
 from schemas.topics import RequestKind
 
 DECISION_TYPE = "placewise.decision.v1"
@@ -41,7 +41,7 @@ class Validation(Message):
     """`placewise.validation.v1`: a prediction held against what was then measured."""
 
     prediction_id: str
-    metric: MetricName
+    metric: PromisedMetric
     model: str
     hardware: str
     predicted: float

@@ -7,8 +7,10 @@ from typing import Literal
 from pydantic import AwareDatetime, Field
 
 from schemas.base import Message
+from schemas.capacity import CapacityReply
 from schemas.jobs import JobResult
-from schemas.measurement import MetricName, StrategyName
+from schemas.measurement import MetricName, PromisedMetric, StrategyName
+from schemas.quarantine import QuarantineReply, ReleaseReply
 from schemas.refinement import Refinement
 from schemas.requests import Goal
 
@@ -44,6 +46,16 @@ class Prediction(Message):
     model: str
     hardware: str
     metrics: Estimates
+    energy_j: Estimate | None = Field(
+        None, description="Per item: power over throughput; None where one of them is unknown"
+    )
+    fits: float | None = Field(
+        None, ge=0, le=1, description="Chance that it fits into memory; None if unknown"
+    )
+    holds_for_s: float | None = Field(
+        None,
+        description="How long a run the speed holds for; None where no duration was ever measured",
+    )
     notes: list[str] = Field([], description="What to know before relying on it")
 
 
@@ -249,7 +261,8 @@ class StatusReply(Message):
     requests_answered: int
     dead_letters: int
     open_predictions: int
-    metrics: dict[MetricName, MetricStatus] = Field(description="Those validated at least once")
+    quarantined: int = Field(0, description="Impossible measurements that are set aside")
+    metrics: dict[PromisedMetric, MetricStatus] = Field(description="Those validated at least once")
 
 
 class Standing(Message):
@@ -290,6 +303,9 @@ AnyReply = (
     | PlaceReply
     | StrategyReply
     | ExecuteReply
+    | CapacityReply
+    | QuarantineReply
+    | ReleaseReply
     | StatusReply
     | ModelsReply
     | UpdateReply

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from schemas.base import Count, Message, Name, Quantity, Share, Weight
+from schemas.capacity import Find
 from schemas.errors import BadInput, ErrorDetail, MalformedPayload, UnknownRequest, shown
 from schemas.measurement import (
     HardwareRef,
@@ -22,6 +23,7 @@ from schemas.topics import REQUEST_KINDS, RequestKind
 
 Goal = Literal["throughput", "latency", "memory", "energy"]
 MAX_CANDIDATES = 1_000
+MAX_CAPACITY_ROWS = 512
 
 
 class Request(Message):
@@ -50,6 +52,9 @@ class PredictRequest(Request):
 
     candidates: list[Candidate] = Field(min_length=1, max_length=MAX_CANDIDATES)
     metrics: list[MetricName] | None = Field(None, min_length=1, description="All if left out")
+    duration_s: Quantity | None = Field(
+        None, description="How long it is to run; the first minute if left out"
+    )
 
 
 class CompareRequest(Request):
@@ -205,6 +210,51 @@ class ExecuteRequest(Request):
         return self
 
 
+class CapacityRequest(Request):
+    """How large a batch, or how long a context, fits into memory?
+
+    Every combination of hardware and precisions is answered, so that a planner sees what fewer
+    bits buy. The other sizes are those of the set-up.
+    """
+
+    model: ModelRef
+    hardware: list[HardwareRef] = Field(min_length=1, max_length=64)
+    setup: Setup = Setup()
+    find: Find = Field(
+        "batch_size", description="context: tokens read and written by one request, together"
+    )
+    precisions: list[Name] | None = Field(
+        None, min_length=1, max_length=16, description="Try each of these; else the set-up's"
+    )
+    kv_precisions: list[Name] | None = Field(
+        None, min_length=1, max_length=16, description="Try each of these; else the set-up's"
+    )
+    memory_mb: Quantity | None = Field(
+        None, description="Memory of one device; by its data sheet if left out"
+    )
+    probability: float = Field(0.9, gt=0, lt=1, description="With which it has to fit")
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> Self:
+        ways = len(self.precisions or "1") * len(self.kv_precisions or "1")
+        if ways * len(self.hardware) > MAX_CAPACITY_ROWS:
+            raise ValueError(f"at most {MAX_CAPACITY_ROWS} combinations of hardware and precisions")
+        return self
+
+
+class QuarantineRequest(Request):
+    """Which measurements were set aside as impossible, and why?"""
+
+    limit: Count = Field(100, description="So many of the newest")
+
+
+class ReleaseRequest(Request):
+    """Learn a measurement that was set aside, because somebody knows that it is right."""
+
+    source: Name
+    id: Name
+
+
 class StatusRequest(Request):
     """How is the agent?"""
 
@@ -241,6 +291,9 @@ AnyRequest = (
     | PlaceRequest
     | StrategyRequest
     | ExecuteRequest
+    | CapacityRequest
+    | QuarantineRequest
+    | ReleaseRequest
     | StatusRequest
     | ModelsRequest
     | UpdateRequest
@@ -253,6 +306,9 @@ REQUESTS: dict[RequestKind, type[AnyRequest]] = {
     "place": PlaceRequest,
     "strategy": StrategyRequest,
     "execute": ExecuteRequest,
+    "capacity": CapacityRequest,
+    "quarantine": QuarantineRequest,
+    "release": ReleaseRequest,
     "status": StatusRequest,
     "models": ModelsRequest,
     "update": UpdateRequest,

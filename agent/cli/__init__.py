@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from agent.cli import data, demo, evaluate, questions, running, working
+from agent.cli import data, demo, evaluate, memory, questions, running, working
 from schemas.errors import AgentRefused, BadInput, PlacewiseError, Unavailable
 
 BAD_INPUT = 2
@@ -42,6 +42,8 @@ app.command("compare-hardware")(questions.compare_hardware)
 app.command("recommend-hardware")(questions.recommend_hardware)
 app.command("place")(questions.place)
 app.command("strategy")(questions.strategy)
+app.command("capacity")(memory.capacity)
+app.add_typer(memory.quarantine_app, name="quarantine")
 app.command("models")(questions.models)
 app.command("update")(questions.update)
 app.command("worker")(working.worker)

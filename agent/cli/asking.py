@@ -7,14 +7,16 @@ import json
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
 
 from agent import wiring
 from agent.client import connected
-from agent.heart.effects import Answer
+from agent.heart.effects import Answer, Log
 from agent.heart.stimuli import RequestReceived
+from agent.journal import record_of_release
 from agent.restore import restore
 from agent.settings import Settings
 from schemas.errors import Unavailable
@@ -52,10 +54,18 @@ async def ask(
     store = await wiring.open_store(settings)
     try:
         heart = (await restore(store, await asyncio.to_thread(wiring.heart_config, settings))).heart
+        effects = heart.handle(RequestReceived(uuid.uuid4().hex, kind, decoded))
+        now = datetime.now(UTC)
+        await store.append(
+            [
+                record_of_release(effect.what, settings.agent_id, now)
+                for effect in effects
+                if isinstance(effect, Log)
+            ]
+        )
     finally:
         await store.close()
-    stimulus = RequestReceived(uuid.uuid4().hex, kind, decoded)
-    answers = [effect for effect in heart.handle(stimulus) if isinstance(effect, Answer)]
+    answers = [effect for effect in effects if isinstance(effect, Answer)]
     return answers[0].reply.model_dump(mode="json")
 
 

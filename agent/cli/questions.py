@@ -51,13 +51,16 @@ def predict(
     sequence_in: opt.SequenceIn = None,
     sequence_out: opt.SequenceOut = None,
     count: opt.DeviceCount = None,
+    duration_s: Annotated[
+        float | None, typer.Option(help="How long it is to run, in seconds.")
+    ] = None,
     request: opt.RequestFile = None,
     broker: opt.Broker = None,
     store: opt.StoreFile = None,
     config: opt.Config = None,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Predict throughput, latency, memory and power of a model on hardware."""
+    """Predict throughput, latency, memory, power and energy of a model; and whether it fits."""
     body = (
         opt.read_request(request)
         if request
@@ -76,7 +79,8 @@ def predict(
                     ),
                 }
                 for name in _required(hardware, "--hardware")
-            ]
+            ],
+            **opt.setup_of(duration_s=duration_s),
         }
     )
     _answer("predict", body, show.predictions, broker, store, config, as_json=as_json)

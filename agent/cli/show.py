@@ -11,6 +11,7 @@ from rich.table import Table
 
 Body = Mapping[str, Any]
 
+_OUTLOOK = ("energy_j", "fits", "holds_for_s")
 _UNITS = {"latency_ms": "ms", "memory_mb": "MB", "power_w": "W"}
 
 
@@ -45,8 +46,74 @@ def predictions(console: Console, reply: Body) -> None:
     """Show a predict reply."""
     rows = reply["predictions"]
     _metric_table(console, ["model", "hardware"], rows, [row["metrics"] for row in rows])
+    _outlook(console, rows)
     for note in sorted({note for row in rows for note in row["notes"]}):
         console.print(f"[yellow]note:[/] {note}")
+
+
+def _outlook(console: Console, rows: Sequence[Body]) -> None:
+    """Show energy, whether it fits, and how long it holds, where any of that is known."""
+    if not any(row.get(name) is not None for row in rows for name in _OUTLOOK):
+        return
+    table = Table("model", "hardware", "energy (J per item)", "fits", "holds for (s)")
+    for row in rows:
+        fits = row.get("fits")
+        table.add_row(
+            row["model"],
+            row["hardware"],
+            estimate(row.get("energy_j")),
+            "?" if fits is None else f"{fits:.0%}",
+            amount(row.get("holds_for_s")),
+        )
+    console.print(table)
+
+
+def capacity(console: Console, reply: Body) -> None:
+    """Show a capacity reply."""
+    table = Table(
+        "hardware",
+        "weights, cache",
+        f"largest {reply['find']}",
+        "fits",
+        "limited by",
+        "weights + cache + activations (MB)",
+    )
+    for row in reply["rows"]:
+        parts = row["parts"] or {}
+        names = ("weights_mb", "kv_cache_mb", "activations_mb")
+        takes = " + ".join(amount(parts.get(name)) for name in names)
+        table.add_row(
+            row["hardware"],
+            f"{row['precision'] or '-'}, {row['kv_precision'] or '-'}",
+            "?" if row["largest"] is None else f"{row['largest']:,}",
+            "?" if row["fits"] is None else f"{row['fits']:.0%}",
+            row["limited_by"] or "-",
+            f"{takes} of {amount(row['memory_capacity_mb'])}" if parts else "?",
+        )
+    console.print(table)
+    for note in sorted({note for row in reply["rows"] for note in row["notes"]}):
+        console.print(f"[yellow]note:[/] {note}")
+
+
+def quarantine(console: Console, reply: Body) -> None:
+    """Show a quarantine reply."""
+    console.print(
+        f"{reply['held']} set aside; {reply['set_aside']} in all, {reply['released']} released"
+    )
+    _quarantined(console, reply["measurements"])
+
+
+def released(console: Console, reply: Body) -> None:
+    """Show a release reply."""
+    console.print("[bold green]released[/], and learnt from now on")
+    _quarantined(console, reply["released"])
+
+
+def _quarantined(console: Console, rows: Sequence[Body]) -> None:
+    for row in rows:
+        where = escape(f"{row['model']} on {row['hardware']}, {row['time']}")
+        console.print(f"[bold]{escape(row['source'])}  {escape(row['id'])}[/]  {where}")
+        console.print(f"  • {escape(row['reason'])}")
 
 
 def comparison(console: Console, reply: Body) -> None:

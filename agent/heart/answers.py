@@ -10,6 +10,7 @@ import strategies.place
 import strategies.recommend
 from agent.heart.cells import cell_of
 from agent.heart.company import Company
+from agent.heart.outlook import prediction
 from agent.heart.predictor import Predictor
 from agent.heart.thought import Thought
 from schemas.errors import BadInput, Unavailable
@@ -19,19 +20,21 @@ from schemas.replies import (
     CompareReply,
     Estimates,
     PlaceReply,
-    Prediction,
     PredictReply,
     RecommendReply,
 )
 from schemas.requests import (
     AnyRequest,
+    CapacityRequest,
     CompareRequest,
     ExecuteRequest,
     HardwareOption,
     ModelsRequest,
     PlaceRequest,
     PredictRequest,
+    QuarantineRequest,
     RecommendRequest,
+    ReleaseRequest,
     StatusRequest,
     StrategyRequest,
     UpdateRequest,
@@ -54,7 +57,8 @@ def answer(
 
     Raises:
         BadInput: nothing in the request is known, and nothing is named that could be.
-        Unavailable: for what is not the heart's to answer (status, models, update).
+        Unavailable: for what is not the heart's to answer (status, models, update),
+            or what takes the whole heart (capacity, quarantine, release).
     """
     match request:
         case PredictRequest():
@@ -71,6 +75,8 @@ def answer(
             raise Unavailable("the heart alone runs nothing: a worker does, and the desk asks it")
         case StatusRequest() | ModelsRequest() | UpdateRequest():
             raise Unavailable("the heart alone does not know how the agent is")
+        case CapacityRequest() | QuarantineRequest() | ReleaseRequest():
+            raise Unavailable("this needs the whole heart")
 
 
 def predict(predictor: Predictor, request: PredictRequest, request_id: str) -> PredictReply:
@@ -82,6 +88,7 @@ def predict(predictor: Predictor, request: PredictRequest, request_id: str) -> P
         key = (candidate.throughput_unit, candidate.latency_kind)
         groups.setdefault(key, []).append(index)
 
+    cells = [cell_of(one.model, one.hardware, one.setup) for one in candidates]
     predicted: list[Estimates] = [{} for _ in candidates]
     for (throughput_unit, latency_kind), indices in groups.items():
         units: dict[MetricName, str] = {}
@@ -89,25 +96,19 @@ def predict(predictor: Predictor, request: PredictRequest, request_id: str) -> P
             units["throughput_per_s"] = throughput_unit.casefold()
         if latency_kind is not None:
             units["latency_ms"] = latency_kind.casefold()
-        cells = [
-            cell_of(candidates[i].model, candidates[i].hardware, candidates[i].setup)
-            for i in indices
-        ]
-        for i, one in zip(indices, predictor.predict(cells, metrics, units), strict=True):
+        asked = [cells[i] for i in indices]
+        for i, one in zip(indices, predictor.predict(asked, metrics, units), strict=True):
             predicted[i] = one
 
-    return PredictReply(
-        predictions=[
-            Prediction(
-                prediction_id=f"{request_id}/{index}",
-                model=candidate.model.name,
-                hardware=candidate.hardware.name,
-                metrics=one,
-                notes=_notes(metrics, one),
-            )
-            for index, (candidate, one) in enumerate(zip(candidates, predicted, strict=True))
-        ]
-    )
+    rows = zip(cells, predicted, predictor.fittings(cells), strict=True)
+    predictions = []
+    for index, (cell, one, fitting) in enumerate(rows):
+        found = prediction(
+            predictor, f"{request_id}/{index}", cell, one, fitting, request.duration_s
+        )
+        notes = [*_notes(metrics, one), *found.notes]
+        predictions.append(found.model_copy(update={"notes": notes}))
+    return PredictReply(predictions=predictions)
 
 
 def compare(predictor: Predictor, request: CompareRequest, request_id: str) -> CompareReply:

@@ -22,14 +22,23 @@ def cell_of(model: ModelSpec, hardware: HardwareSpec, setup: Setup) -> Cell:
         task=setup.task,
         precision=setup.precision,
         runtime=setup.runtime,
-        runtime_options=setup.runtime_options,
+        runtime_options=_options(setup),
         parallelism=setup.parallelism,
         batch_size=setup.batch_size,
         input_size=setup.input_size,
         sequence_in=setup.sequence_in,
         sequence_out=setup.sequence_out,
         concurrency=setup.concurrency,
+        kv_values_per_token=model.kv_values_per_token,
+        kv_precision=setup.kv_precision,
     )
+
+
+def _options(setup: Setup) -> str | None:
+    """Return the options of the runtime; a precision of the cache's own makes another set-up."""
+    if setup.kv_precision is None:
+        return setup.runtime_options
+    return " ".join((setup.runtime_options or "", f"kv-cache={setup.kv_precision}")).strip()
 
 
 def observations_of(data: Benchmark | Execution) -> list[Observation]:
@@ -48,4 +57,5 @@ def observation_of(run: ModelRun) -> Observation:
         metrics=run.metrics.values(),
         units=run.metrics.units(),
         outcome=run.result,
+        duration_s=run.duration_s,
     )

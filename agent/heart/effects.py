@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from agent.heart.standing import Proposal
 from schemas.published import Alert, Decision, Validation
+from schemas.quarantine import Release
 from schemas.refinement import Refinement
 from schemas.replies import AnyReply
 from schemas.topics import RequestKind
@@ -42,4 +43,12 @@ class Refine:
     proposal: Proposal
 
 
-Effect = Answer | Publish | Refine
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Write `what` into the log; what follows from it, follows once it is there."""
+
+    cause: str
+    what: Release
+
+
+Effect = Answer | Log | Publish | Refine

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from agent.heart import answers
-from agent.heart.cells import observations_of
+from agent.heart import answers, sizing
+from agent.heart.cells import observation_of
 from agent.heart.company import Company
-from agent.heart.effects import Answer, Effect, Publish, Refine
+from agent.heart.effects import Answer, Effect, Log, Publish, Refine
 from agent.heart.ledger import DEFAULT_CAPACITY, Ledger
 from agent.heart.predictor import Predictor
+from agent.heart.quarantine import Quarantine, judge
 from agent.heart.standing import Standings
 from agent.heart.stimuli import (
     AnswerLogged,
     MeasurementLogged,
     MeasurementShipped,
     RefinementLogged,
+    ReleaseLogged,
     RequestReceived,
     Stimulus,
 )
 from agent.heart.thought import Asked, Thought
 from agent.heart.versions import Lesson, Versions, teach
 from agent.learning.bank import Bank, BankConfig, Drifted, Observation
-from schemas.measurement import Execution
+from schemas.measurement import ModelRun
 from schemas.published import Alert, Decision
+from schemas.quarantine import ReleaseReply
 from schemas.replies import AnyReply, ModelsReply, Standing
-from schemas.requests import ModelsRequest
+from schemas.requests import CapacityRequest, ModelsRequest, QuarantineRequest, ReleaseRequest
 from schemas.topics import RequestKind
 
 DECISIONS: frozenset[RequestKind] = frozenset({"recommend", "place", "strategy"})
@@ -66,6 +69,7 @@ class Heart:
         company: what was learnt of models that ran together.
         standings: how well each metric of each hardware is predicted just now.
         versions: which part of the log was learnt, now and earlier.
+        quarantine: measurements that are impossible, and not learnt.
     """
 
     def __init__(self, config: HeartConfig | None = None) -> None:
@@ -79,6 +83,7 @@ class Heart:
         self.company = Company()
         self.standings = Standings()
         self.versions = Versions()
+        self.quarantine = Quarantine()
 
     def __getstate__(self) -> dict[str, object]:
         """Leave out what ships with the package; whoever restores a heart gives it again."""
@@ -97,6 +102,8 @@ class Heart:
                 return []
             case RefinementLogged():
                 return self._refined(stimulus)
+            case ReleaseLogged():
+                return self._released(stimulus)
             case RequestReceived():
                 asked = self.ask(stimulus)
                 answer = asked.answer
@@ -105,7 +112,9 @@ class Heart:
 
     def digest(self) -> str:
         """Return a fingerprint of the learned state: equal if and only if the state is."""
-        return f"{self.applied_seq}:{len(self.ledger)}:{self.bank.digest()}:{self.company.digest()}"
+        set_aside = f"{len(self.quarantine)}/{self.quarantine.set_aside}"
+        learnt = f"{self.bank.digest()}:{self.company.digest()}"
+        return f"{self.applied_seq}:{len(self.ledger)}:{set_aside}:{learnt}"
 
     def models(self) -> ModelsReply:
         """Return which version of the learned state is current, and how its predictions do."""
@@ -130,28 +139,49 @@ class Heart:
 
     def _given(self, stimulus: MeasurementShipped) -> list[Effect]:
         assert self.applied_seq == 0, "what ships is learnt before the log"
-        self.bank.learn(stimulus.observation)
-        self.bank.take_drifts()
+        if self.bank.judge(stimulus.observation) is None:
+            self.bank.learn(stimulus.observation)
+            self.bank.take_drifts()
         return []
 
     def _measured(self, stimulus: MeasurementLogged) -> list[Effect]:
         self.applied_seq = stimulus.seq
         self.events += 1
-        data = stimulus.data
-        runs = data.runs if isinstance(data, Execution) else [data]
+        judged = judge(self.bank, stimulus.data)
+        source, event_id = stimulus.source, stimulus.id
+        if not judged.held:  # one impossible run makes doubtful what ran beside it
+            self.company.learn(stimulus.data, self._predictor)
+        effects = self._used(stimulus.seq, source, event_id, judged.good)
+        alerts = self.quarantine.hold(source, event_id, stimulus.event_time, judged.held)
+        return effects + [Publish(event_id, alert) for alert in alerts]
+
+    def _released(self, stimulus: ReleaseLogged) -> list[Effect]:
+        """Use what was set aside, because somebody knows that it is right.
+
+        What it did to models beside it stays unlearnt.
+        """
+        self.applied_seq = stimulus.seq
+        release = stimulus.release
+        self.quarantine.drop(release)
+        runs = [(one.run, one.alone) for one in release.runs]
+        return self._used(stimulus.seq, release.source, release.id, runs)
+
+    def _used(
+        self, seq: int, source: str, event_id: str, runs: list[tuple[ModelRun, bool]]
+    ) -> list[Effect]:
+        """Validate what was promised, and learn what ran alone."""
         effects: list[Effect] = [
-            Publish(stimulus.id, validation)
-            for run in runs
-            for validation in self.ledger.validate(run, stimulus.id, stimulus.source)
+            Publish(event_id, validation)
+            for run, _ in runs
+            for validation in self.ledger.validate(run, event_id, source)
         ]
-        self.company.learn(data, self._predictor)
-        for observation in observations_of(data):
+        # A run beside others measures the company as much as the model: it is no benchmark.
+        for observation in (observation_of(run) for run, alone in runs if alone):
             if len(self._met) < _NAMES:
                 self._met[observation.cell.hardware] = None
-            lesson = Lesson(stimulus.seq, observation)
-            proposals = teach(self.bank, self.standings, lesson)
-            effects += [Refine(stimulus.id, proposal) for proposal in proposals]
-        effects += [Publish(stimulus.id, _alert(drift)) for drift in self.bank.take_drifts()]
+            proposals = teach(self.bank, self.standings, Lesson(seq, observation))
+            effects += [Refine(event_id, proposal) for proposal in proposals]
+        effects += [Publish(event_id, _alert(drift)) for drift in self.bank.take_drifts()]
         return effects
 
     def _refined(self, stimulus: RefinementLogged) -> list[Effect]:
@@ -169,8 +199,9 @@ class Heart:
 
     def ask(self, stimulus: RequestReceived) -> Asked:
         """Return a request's answer, or what is still to be decided for it and rests on it all."""
-        if isinstance(stimulus.request, ModelsRequest):
-            return Asked(stimulus, self.models(), logged=False, as_of_seq=self.applied_seq)
+        reply = self._told(stimulus)
+        if reply is not None:
+            return Asked(stimulus, reply, logged=False, as_of_seq=self.applied_seq)
         answer = answers.answer(self._predictor, self.company, stimulus.request, stimulus.id)
         return Asked(stimulus, answer, logged=True, as_of_seq=self.applied_seq)
 
@@ -186,6 +217,9 @@ class Heart:
                 as_of_seq=asked.as_of_seq,
             )
         ]
+        if isinstance(stimulus.request, ReleaseRequest):
+            source, event_id = stimulus.request.source, stimulus.request.id
+            effects.append(Log(stimulus.id, self.quarantine.release_of(source, event_id)))
         if stimulus.kind in DECISIONS:
             effects.append(
                 Publish(
@@ -199,6 +233,20 @@ class Heart:
                 )
             )
         return effects
+
+    def _told(self, stimulus: RequestReceived) -> AnyReply | None:
+        """Return the answer to a question that no measurement answers later; None for others."""
+        match stimulus.request:
+            case ModelsRequest():
+                return self.models()
+            case CapacityRequest() as request:
+                return sizing.capacity(self._predictor, request)
+            case QuarantineRequest(limit=limit):
+                return self.quarantine.told(limit)
+            case ReleaseRequest(source=source, id=event_id):
+                return ReleaseReply(released=self.quarantine.told_of(source, event_id))
+            case _:
+                return None
 
 
 def _alert(drift: Drifted) -> Alert:

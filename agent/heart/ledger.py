@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.heart.stimuli import AnswerLogged
-from schemas.measurement import METRICS, MetricName, ModelRun
+from schemas.measurement import ModelRun, PromisedMetric, energy_unit
 from schemas.published import Validation
 from schemas.replies import MetricStatus
 
@@ -34,7 +34,7 @@ class OpenPrediction:
 
     model: str
     hardware: str
-    promises: Mapping[MetricName, Promise]
+    promises: Mapping[PromisedMetric, Promise]
 
 
 class Ledger:
@@ -46,8 +46,8 @@ class Ledger:
     def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
         self._capacity = capacity
         self._open: dict[str, OpenPrediction] = {}
-        self._validated: dict[MetricName, int] = {}
-        self._recent: dict[MetricName, deque[tuple[float, bool]]] = {}
+        self._validated: dict[PromisedMetric, int] = {}
+        self._recent: dict[PromisedMetric, deque[tuple[float, bool]]] = {}
 
     def __len__(self) -> int:
         return len(self._open)
@@ -67,12 +67,13 @@ class Ledger:
         if run.prediction_id is None or run.prediction_id not in self._open:
             return []
         prediction = self._open[run.prediction_id]
-        units = run.metrics.units()
+        units: dict[str, str | None] = {**run.metrics.units()}
+        if run.metrics.throughput_unit is not None:
+            units["energy_j"] = energy_unit(run.metrics.throughput_unit.casefold())
         validations = []
-        for metric in METRICS:
-            measured = getattr(run.metrics, metric)
+        for metric, measured in run.metrics.promised().items():
             promise = prediction.promises.get(metric)
-            if measured is None or promise is None:
+            if promise is None:
                 continue
             if promise.unit is not None and units.get(metric, promise.unit) != promise.unit:
                 continue
@@ -97,7 +98,7 @@ class Ledger:
             )
         return validations
 
-    def accuracy(self) -> dict[MetricName, MetricStatus]:
+    def accuracy(self) -> dict[PromisedMetric, MetricStatus]:
         """Return how good the predictions of each metric turned out."""
         return {
             metric: MetricStatus(
@@ -108,7 +109,7 @@ class Ledger:
             for metric, recent in self._recent.items()
         }
 
-    def _note(self, metric: MetricName, error: float, *, inside: bool) -> None:
+    def _note(self, metric: PromisedMetric, error: float, *, inside: bool) -> None:
         self._validated[metric] = self._validated.get(metric, 0) + 1
         self._recent.setdefault(metric, deque(maxlen=RECENT)).append((error, inside))
 
@@ -126,6 +127,8 @@ def _predictions_in(answer: AnswerLogged) -> Iterator[tuple[str, OpenPrediction]
     ]
     for row in rows:
         promises = {metric: _promise(estimate) for metric, estimate in row["metrics"].items()}
+        if row.get("energy_j") is not None:
+            promises["energy_j"] = _promise(row["energy_j"])
         if promises:
             yield (
                 row["prediction_id"],

@@ -8,8 +8,10 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from agent.learning.bank import Bank, Predicted
+from agent.learning.capacity import Find, Fitting, Largest
 from agent.learning.catalogue import catalogue
 from agent.learning.cell import Cell
+from agent.learning.sustained import Lasting
 from schemas.measurement import METRICS, MetricName
 from schemas.replies import Estimates
 
@@ -63,6 +65,20 @@ class Predictor:
                 predicted = self._bank.predict([key[0] for key in some], asked, dict(wanted))
                 self._remembered.update(zip(some, estimates(predicted), strict=True))
         return [self._remembered[key] for key in keys]
+
+    def fittings(self, cells: Sequence[Cell]) -> list[Fitting | None]:
+        """Return whether each cell fits, and what it takes; None where that is unknown."""
+        return self._bank.fittings(cells)
+
+    def largest(
+        self, cells: Sequence[Cell], find: Find, probability: float, memory_mb: float | None
+    ) -> list[Largest | None]:
+        """Return the largest batch or context with which each cell fits, so probably."""
+        return self._bank.largest(cells, find, probability, memory_mb)
+
+    def lasting(self, cell: Cell, duration_s: float | None) -> Lasting | None:
+        """Return what a duration does to a cell's speed; None if no duration was measured."""
+        return self._bank.lasting(cell, duration_s)
 
     def known_hardware(self) -> list[str]:
         """Return the names of all hardware that was measured here, else of all that is known."""

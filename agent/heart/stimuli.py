@@ -13,6 +13,7 @@ from typing import Any
 from agent.heart.versions import Rebuilding
 from agent.learning.bank import Observation
 from schemas.measurement import Benchmark, Execution
+from schemas.quarantine import Release
 from schemas.refinement import Refinement
 from schemas.requests import AnyRequest
 from schemas.topics import RequestKind
@@ -60,6 +61,14 @@ class RefinementLogged:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseLogged:
+    """The release of a measurement that was set aside was committed to the log as `seq`."""
+
+    seq: int
+    release: Release
+
+
+@dataclass(frozen=True, slots=True)
 class RequestReceived:
     """Somebody asks. `id` is unique; the ids of what is answered are made from it."""
 
@@ -68,5 +77,5 @@ class RequestReceived:
     request: AnyRequest
 
 
-LoggedStimulus = MeasurementLogged | AnswerLogged | RefinementLogged
+LoggedStimulus = MeasurementLogged | AnswerLogged | RefinementLogged | ReleaseLogged
 Stimulus = MeasurementShipped | LoggedStimulus | RequestReceived

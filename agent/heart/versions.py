@@ -30,10 +30,17 @@ _SHIPPED = 0
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What one log record teaches about one cell."""
+    """What one log record teaches about one cell.
+
+    Attributes:
+        seq: of the record.
+        observation: what was measured.
+        released: whether somebody said that it is right, however impossible.
+    """
 
     seq: int
     observation: Observation
+    released: bool = False
 
 
 class Versions:
@@ -118,7 +125,9 @@ def admitted(rules: Sequence[LogRule], lesson: Lesson) -> Lesson | None:
         metrics.pop(rule.scope.metric, None)
     if len(metrics) == len(lesson.observation.metrics):
         return lesson
-    return Lesson(lesson.seq, replace(lesson.observation, metrics=metrics)) if metrics else None
+    if not metrics:
+        return None
+    return replace(lesson, observation=replace(lesson.observation, metrics=metrics))
 
 
 class Rebuilding:
@@ -166,6 +175,8 @@ class Rebuilding:
             yield
 
     def _learn(self, lesson: Lesson) -> None:
+        if not lesson.released and self.bank.judge(lesson.observation) is not None:
+            return
         if lesson.seq == _SHIPPED:
             self.bank.learn(lesson.observation)
         else:

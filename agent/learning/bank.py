@@ -35,6 +35,9 @@ _SPEEDS = {"throughput_per_s": 1.0, "latency_ms": -1.0}
 _SURE = 1.0
 """Half-width (log) of an interval above which a prediction is no more than a guess."""
 
+_HEARSAY = 4.0
+"""How far operations that another event told of a model may be off: of an input twice as wide."""
+
 _DRIFTS = 100
 """How many lasting changes wait to be taken."""
 
@@ -168,6 +171,8 @@ class Bank:
     def judge(self, observation: Observation) -> str | None:
         """Return why an observation is impossible, or None; learning it is the caller's choice."""
         cell = self._descriptors.fill(observation.cell)
+        if observation.cell.gmacs is None and cell.gmacs is not None:
+            cell = cell._replace(gmacs=cell.gmacs / _HEARSAY)
         known = catalogue(self.config.sheets)
         return impossible(cell, observation.metrics, observation.units, known)
 
@@ -208,14 +213,23 @@ class Bank:
         return fittings(self._fit, filled, self._sheets(filled))
 
     def largest(
-        self, cells: Sequence[Cell], find: Find, probability: float
+        self, cells: Sequence[Cell], find: Find, probability: float, memory_mb: float | None = None
     ) -> list[Largest | None]:
         """Return the largest batch or context with which each cell fits, so probably.
 
         None where the model's size or the hardware's memory is unknown.
+
+        Args:
+            cells: each at its other sizes.
+            find: what is to be as large as possible.
+            probability: with which it has to fit.
+            memory_mb: of one device; by its data sheet if None.
         """
         filled = [self._descriptors.fill(cell) for cell in cells]
-        return largest(self._fit, filled, self._sheets(filled), find, probability)
+        sheets = self._sheets(filled)
+        if memory_mb is not None:
+            sheets = [Sheet("as said", memory_gb=memory_mb / 1e3) for _ in filled]
+        return largest(self._fit, filled, sheets, find, probability)
 
     def lasting(self, cell: Cell, duration_s: float | None) -> Lasting | None:
         """Return what a duration does to the speed that is predicted of a cell.
@@ -283,14 +297,14 @@ class Bank:
         """Learn from a run that told its duration how speed changes with it."""
         if duration_s is None:
             return
+        error = None
         for one in surprises:
             # Where the learners know little, their error says little of the duration.
             if one.metric in _SPEEDS and one.half_width < _SURE:
-                error = one.error + self._slowing(cell, one.metric, duration_s)
-                self._sustained.learn(
-                    cell.hardware, cell.hardware_class, duration_s, _SPEEDS[one.metric] * error
-                )
-                return
+                slowing = self._slowing(cell, one.metric, duration_s)
+                error = _SPEEDS[one.metric] * (one.error + slowing)
+                break
+        self._sustained.learn(cell.hardware, cell.hardware_class, duration_s, error)
 
     def _frame(self, cells: Sequence[Cell]) -> Frame:
         return frame_of(cells, catalogue(self.config.sheets))

@@ -20,46 +20,50 @@ from numpy.typing import NDArray
 
 from agent.learning.catalogue import Sheet
 from agent.learning.cell import Cell
-from agent.learning.need import Need, load_of, need_of
+from agent.learning.need import Need, need_of
 
 Floats = NDArray[np.float64]
 
-_REASONS = ("sure", "need", "load", "training")
-_PRIOR = np.array([-0.8, -8.0, 0.0, -0.5])
+_SURE, _NEED, _TRAINING, _GUESS, _OWN = range(5)
+_PRIOR = np.array([-0.8, -8.0, -0.5, 0.0, 0.0])
 """Physics and an assumption: what is counted is the least that is needed, and about a tenth more
-is taken. At a need of half the memory a run nearly always fits, at all of it rarely."""
+is taken. At a need of half the memory a run nearly always fits, at all of it rarely. What was
+guessed, and what the runtime takes for itself, is taken as guessed."""
 
-_FIRMNESS = np.array([1.0, 1.0, 4.0, 2.0])
+_FIRMNESS = np.array([10.0, 1.0, 10.0, 1.0, 0.25])
+_LEAST = np.array([-20.0, -40.0, -20.0, -4.0, -4.0])
+_MOST = np.array([0.0, -1.0, 0.0, 4.0, 3.0])
+"""Within which all that is learnt stays: more than there is never fits, a need never helps."""
 
-_FLATTEST = -1.0
-"""However the outcomes fall, a greater need never helps; it counts at least this much."""
+_OWN_MB = 400.0
+"""What a runtime takes for itself on each device, to begin with: an assumption."""
 
 _WIDEST = 6.0
 """Log of need over memory beyond which it makes no difference."""
 
-_GUESSED_CACHE = 2.0
-"""Logit by which a guessed key-value cache may be off: by grouping alone, up to eight times."""
+_NODES = ((-math.sqrt(3.0), 1 / 6), (0.0, 2 / 3), (math.sqrt(3.0), 1 / 6))
+"""Deviations and weights of a mean over a normal distribution (Gauss and Hermite, three nodes)."""
 
 _PEAK_ERROR = 1.1
 """How far a run needs more or less from one time to the next, by assumption."""
 
 
 class Reasons(NamedTuple):
-    """What fitting depends on.
+    """What fitting depends on, of all devices together.
 
     Attributes:
-        need_mb: by arithmetic, of all devices together.
-        held_mb: memory of all devices together.
-        load: tokens, or where there are none items, of one batch.
+        counted_mb: needed by arithmetic, from what was said.
+        guessed_mb: needed besides, by a guess; how good such guesses are, is learnt.
+        own_mb: needed by the runtime itself, whatever it runs; by a guess of its own.
+        held_mb: memory.
         training: 1 for training, else 0.
-        guessed: 1 where the key-value cache was guessed, else 0.
     """
 
-    need_mb: float
+    counted_mb: float
+    guessed_mb: float
+    own_mb: float
     held_mb: float
-    load: float
     training: float
-    guessed: float
 
 
 def memory_mb(cell: Cell, sheet: Sheet | None) -> float | None:
@@ -76,11 +80,11 @@ def reasons_of(cell: Cell, sheet: Sheet | None, need: Need | None = None) -> Rea
     if need is None or held_mb is None:
         return None
     return Reasons(
-        need.total_mb,
+        need.counted_mb,
+        need.guessed_mb,
+        _OWN_MB * (cell.device_count or 1.0),
         held_mb,
-        load_of(cell),
         float(cell.task == "training"),
-        float(need.kv_estimated),
     )
 
 
@@ -93,9 +97,15 @@ class Fit:
         self._covariance = np.diag(1.0 / _FIRMNESS)
 
     def learn(self, reasons: Reasons, *, fitted: bool) -> None:
-        """Learn that a run fitted, or that it ran out of memory."""
+        """Learn that a run fitted, or that it ran out of memory.
+
+        A run that fitted though more was counted than there is was counted wrong (a runtime
+        pages, or a precision was not said): it teaches nothing.
+        """
+        if fitted and reasons.counted_mb >= reasons.held_mb:
+            return
         self.count += 1
-        self._step(_row(reasons), fitted=fitted)
+        self._step(reasons, fitted=fitted)
 
     def learn_peak(self, reasons: Reasons, peak_mb: float) -> None:
         """Learn what a run took: it would just fit into a little more, and not into less.
@@ -106,7 +116,7 @@ class Fit:
         """
         self.count += 1
         for held_mb, fitted in ((peak_mb * _PEAK_ERROR, True), (peak_mb / _PEAK_ERROR, False)):
-            self._step(_row(reasons._replace(held_mb=held_mb)), fitted=fitted)
+            self._step(reasons._replace(held_mb=held_mb), fitted=fitted)
 
     def probability(self, reasons: Reasons) -> float:
         """Return the chance that a cell fits."""
@@ -117,45 +127,51 @@ class Fit:
         return self.chances(*np.array(reasons, dtype=np.float64).T)
 
     def chances(
-        self, need_mb: Floats, held_mb: Floats, load: Floats, training: Floats, guessed: Floats
+        self,
+        counted_mb: Floats,
+        guessed_mb: Floats,
+        own_mb: Floats,
+        held_mb: Floats,
+        training: Floats,
     ) -> Floats:
         """Return the same for the columns of many `Reasons`."""
-        sure, need, burden, trained = self._weights
-        value = sure + min(need, _FLATTEST) * _shares(need_mb, held_mb)
-        value += max(burden, 0.0) * _burdens(load) + trained * training
+        sure, need, trained, guess, own = self._weights
+        sure_mb = counted_mb + math.exp(own) * own_mb
         # How unsure it is, is taken where need and memory meet: were it to change with the need,
-        # a greater need could look likelier to fit.
+        # a greater need could look likelier to fit. Guesses may be off either way: a mean over
+        # what they may come to keeps every law that holds for each.
         middle = np.stack([np.ones_like(training), training])
-        firmness = self._covariance[np.ix_((0, 3), (0, 3))]
-        spread = np.einsum("in,ij,jn->n", middle, firmness, middle)
-        spread += (_GUESSED_CACHE * guessed) ** 2
-        value /= np.sqrt(1.0 + math.pi * spread / 8.0)
-        found: Floats = 1.0 / (1.0 + np.exp(-np.clip(value, -30.0, 30.0)))
+        known = self._covariance[np.ix_((_SURE, _TRAINING), (_SURE, _TRAINING))]
+        moderation = np.sqrt(1.0 + math.pi * np.einsum("in,ij,jn->n", middle, known, middle) / 8.0)
+        spread = math.sqrt(max(self._covariance[_GUESS, _GUESS], 0.0))
+        found: Floats = np.zeros_like(training)
+        for deviation, weight in _NODES:
+            total_mb = sure_mb + math.exp(guess + deviation * spread) * guessed_mb
+            shares = np.clip(np.log(np.maximum(total_mb, 1e-3) / held_mb), -_WIDEST, _WIDEST)
+            value = (sure + trained * training + need * shares) / moderation
+            found += weight / (1.0 + np.exp(-np.clip(value, -30.0, 30.0)))
         return found
 
-    def _step(self, row: Floats, *, fitted: bool) -> None:
-        expected = _logistic(float(self._weights @ row))
+    def _step(self, one: Reasons, *, fitted: bool) -> None:
+        sure, need, trained, guess, own = self._weights.tolist()
+        guessed_mb, own_mb = math.exp(guess) * one.guessed_mb, math.exp(own) * one.own_mb
+        total_mb = max(one.counted_mb + guessed_mb + own_mb, 1e-3)
+        share = min(max(math.log(total_mb / one.held_mb), -_WIDEST), _WIDEST)
+        expected = _logistic(sure + trained * one.training + need * share)
+        # Guesses enter by their logarithms: by how much those move the whole, to first order.
+        guesses = need * guessed_mb / total_mb, need * own_mb / total_mb
+        row = np.array([1.0, share, one.training, *guesses])
+        # What is at its bound, and would be moved beyond, leaves the event to the others.
+        upwards = row * (float(fitted) - expected)
+        stuck = ((self._weights >= _MOST) & (upwards > 0)) | (
+            (self._weights <= _LEAST) & (upwards < 0)
+        )
+        row = np.where(stuck, 0.0, row)
         spread = max(expected * (1.0 - expected), 1e-4)
         projected = self._covariance @ row
         gain = projected / (1.0 + spread * float(row @ projected))
         self._covariance -= spread * np.outer(gain, projected)
-        self._weights += gain * (float(fitted) - expected)
-
-
-def _row(one: Reasons) -> Floats:
-    need_mb, held_mb, load = np.array([one.need_mb]), np.array([one.held_mb]), np.array([one.load])
-    share, burden = _shares(need_mb, held_mb), _burdens(load)
-    return np.array([1.0, share[0], burden[0], one.training])
-
-
-def _shares(need_mb: Floats, held_mb: Floats) -> Floats:
-    shares: Floats = np.clip(np.log(np.maximum(need_mb, 1e-3) / held_mb), -_WIDEST, _WIDEST)
-    return shares
-
-
-def _burdens(load: Floats) -> Floats:
-    burdens: Floats = -np.log1p(load) / 5.0
-    return burdens
+        self._weights = np.clip(self._weights + gain * (float(fitted) - expected), _LEAST, _MOST)
 
 
 def _logistic(value: float) -> float:

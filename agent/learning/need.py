@@ -23,6 +23,9 @@ _TRAINING_COPIES = 4.0
 _ALIVE, _ALIVE_TRAINING = 0.25, 2.0
 """Activations held at a time, relative to all of them: an assumption. Inference frees most."""
 
+_UNSAID_SHARE = 0.01
+"""What an item takes, relative to the weights, where nothing is said of it: a first guess."""
+
 _LAYER_SHAPE = 128.0
 _GROUPED = 0.25
 """Width of a transformer over its depth, and key-value heads over heads, where not declared.
@@ -36,20 +39,26 @@ class Need:
     """What a run needs of all its devices together, in MB (1e6 bytes).
 
     Attributes:
+        unsaid_mb: a guess of what each item takes, where nothing was said that grows with items.
         kv_estimated: whether the cache had to be guessed from the model's size.
-        activations_known: whether activations were declared; else they count as nothing here.
     """
 
     weights_mb: float
     kv_cache_mb: float
     activations_mb: float
+    unsaid_mb: float
     kv_estimated: bool
-    activations_known: bool
 
     @property
-    def total_mb(self) -> float:
-        """The sum of the parts."""
-        return self.weights_mb + self.kv_cache_mb + self.activations_mb
+    def counted_mb(self) -> float:
+        """What follows from what was said."""
+        cache_mb = 0.0 if self.kv_estimated else self.kv_cache_mb
+        return self.weights_mb + cache_mb + self.activations_mb
+
+    @property
+    def guessed_mb(self) -> float:
+        """What had to be guessed."""
+        return self.unsaid_mb + (self.kv_cache_mb if self.kv_estimated else 0.0)
 
     @property
     def largest(self) -> Part:
@@ -57,7 +66,7 @@ class Need:
         parts: dict[Part, float] = {
             "weights": self.weights_mb,
             "kv_cache": self.kv_cache_mb,
-            "activations": self.activations_mb,
+            "activations": self.activations_mb + self.unsaid_mb,
         }
         return max(parts, key=lambda part: parts[part])
 
@@ -68,11 +77,6 @@ def weights_mb(cell: Cell) -> float | None:
     if parameters_m is None:
         return None
     return parameters_m * (bytes_per_weight(cell.precision) or _USUAL_BYTES)
-
-
-def load_of(cell: Cell) -> float:
-    """Return how many tokens, or where there are none how many items, one batch holds."""
-    return (_size(cell.batch_size) or 1.0) * max(_tokens(cell), 1.0)
 
 
 def need_of(cell: Cell) -> Need | None:
@@ -87,12 +91,14 @@ def need_of(cell: Cell) -> Need | None:
     alive = _ALIVE_TRAINING if training else _ALIVE
     values, estimated = _kv_values_per_token(cell)
     kv_bytes = bytes_per_weight(cell.kv_precision) or _USUAL_BYTES
+    cache_mb = items * _tokens(cell) * values * kv_bytes / 1e6
+    grows = activations_m is not None or cache_mb > 0.0
     return Need(
         weights_mb=weights * (_TRAINING_COPIES if training else 1.0),
-        kv_cache_mb=items * _tokens(cell) * values * kv_bytes / 1e6,
+        kv_cache_mb=cache_mb,
         activations_mb=items * (activations_m or 0.0) * held * alive,
+        unsaid_mb=0.0 if grows else items * _UNSAID_SHARE * weights,
         kv_estimated=estimated,
-        activations_known=activations_m is not None,
     )
 
 

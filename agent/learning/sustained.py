@@ -88,7 +88,7 @@ class Sustained:
         self._all = _Slope()
 
     def learn(
-        self, hardware: str, hardware_class: str | None, duration_s: float, error: float
+        self, hardware: str, hardware_class: str | None, duration_s: float, error: float | None
     ) -> None:
         """Learn from one run.
 
@@ -96,10 +96,9 @@ class Sustained:
             hardware: its name.
             hardware_class: its class, if known.
             duration_s: how long the run took.
-            error: log of its speed over what was predicted of the first minute.
+            error: log of its speed over what was predicted of the first minute; None where
+                that prediction was no more than a guess.
         """
-        beyond = _beyond(duration_s)
-        error = min(max(error, -_OUTLIER), _OUTLIER)
         one = self._hardware.pop(hardware, None) or _Slope()
         self._hardware[hardware] = one
         if len(self._hardware) > self._capacity:
@@ -108,9 +107,10 @@ class Sustained:
         self._classes[hardware_class or ""] = kind
         if len(self._classes) > self._capacity:
             del self._classes[next(iter(self._classes))]
-        for slope in (one, kind, self._all):
-            slope.add(beyond, error)
         one.longest_s = max(one.longest_s, duration_s)
+        if error is not None:
+            for slope in (one, kind, self._all):
+                slope.add(_beyond(duration_s), min(max(error, -_OUTLIER), _OUTLIER))
 
     def known_for_s(self, hardware: str) -> float | None:
         """Return how long the longest run on hardware took; None if none told its duration."""

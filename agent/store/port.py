@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-RecordKind = Literal["benchmark", "execution", "answer", "refinement"]
+RecordKind = Literal["benchmark", "execution", "answer", "refinement", "release"]
 
 
 @dataclass(frozen=True, slots=True)

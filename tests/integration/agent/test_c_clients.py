@@ -177,3 +177,115 @@ def test_a_prediction_is_held_against_the_measurement_that_answers_it(taught: Ag
     assert validation["prediction_id"] == predicted["prediction_id"]
     assert validation["measured"] == 10.0
     assert validation["predicted"] == predicted["metrics"]["latency_ms"]["value"]
+
+
+def test_an_impossible_measurement_is_set_aside_and_released(taught: AgentProcess) -> None:
+    learnt = ask(taught, "status", {})["observations_learned"]
+    event = benchmark_event(
+        "too fast",
+        model={"name": "resnet50", "parameters_m": 25.6, "gmacs": 4.1},
+        hardware={"name": "nvidia-t4", "class": "gpu"},
+        setup={"task": "inference", "batch_size": 8, "precision": "fp16"},
+        metrics={"throughput_per_s": 60_000.0, "throughput_unit": "images/s"},
+    )
+    with Foreign(taught.broker_port) as listener:
+        listener.subscribe("placewise/v1/agents/test-agent/alerts")
+        publish(taught, event)
+        alert = json.loads(listener.received().payload)["data"]
+    assert alert["kind"] == "quarantine"
+    assert "TFLOP/s" in alert["message"]
+    assert alert["scope"]["id"] == "too fast"
+
+    held = ask(taught, "quarantine", {})
+    assert held["held"] == 1
+    (one,) = held["measurements"]
+    assert (one["source"], one["id"]) == (event["source"], "too fast")
+    status = ask(taught, "status", {})
+    assert (status["quarantined"], status["observations_learned"]) == (1, learnt)
+
+    refused = ask(taught, "release", {"source": "nobody", "id": "too fast"})
+    assert refused["error"]["details"][0]["field"] == "id"
+    reply = ask(taught, "release", {"source": event["source"], "id": "too fast"})
+    assert [one["model"] for one in reply["released"]] == ["resnet50"]
+    wait_until(
+        lambda: ask(taught, "status", {})["observations_learned"] == learnt + 1, 10, "learnt"
+    )
+    assert ask(taught, "quarantine", {})["held"] == 0
+
+
+def test_a_prediction_says_energy_whether_it_fits_and_how_long_it_holds(
+    taught: AgentProcess,
+) -> None:
+    hour = {"duration_s": 3600.0}
+    candidate = {
+        "model": "resnet50",
+        "hardware": "nvidia-rtx-4090",
+        "setup": {"batch_size": 8, "precision": "fp16"},
+    }
+    before = ask(taught, "predict", {"candidates": [candidate], **hour})["predictions"][0]
+    energy, metrics = before["energy_j"], before["metrics"]
+    assert energy["value"] == pytest.approx(
+        metrics["power_w"]["value"] / metrics["throughput_per_s"]["value"]
+    )
+    assert energy["low"] < energy["value"] < energy["high"]
+    assert energy["unit"] == "J per images"
+    assert before["fits"] > 0.9
+    assert before["holds_for_s"] is None
+    assert any("duration" in note for note in before["notes"])
+
+    learnt = ask(taught, "status", {})["observations_learned"]
+    rate = metrics["throughput_per_s"]["value"]
+    event = benchmark_event(
+        "an hour",
+        model="resnet50",
+        hardware="nvidia-rtx-4090",
+        setup=candidate["setup"],
+        metrics={
+            "throughput_per_s": rate,
+            "throughput_unit": "images/s",
+            "energy_j_per_item": energy["value"] * 1.1,
+        },
+        prediction_id=before["prediction_id"],
+        **hour,
+    )
+    with Foreign(taught.broker_port) as listener:
+        listener.subscribe("placewise/v1/agents/test-agent/validations")
+        publish(taught, event)
+        validations = [json.loads(listener.received().payload)["data"] for _ in range(2)]
+    assert [one["metric"] for one in validations] == ["throughput_per_s", "energy_j"]
+    assert validations[1]["absolute_percentage_error"] == pytest.approx(1 - 1 / 1.1)
+    wait_until(
+        lambda: ask(taught, "status", {})["observations_learned"] == learnt + 1, 10, "learnt"
+    )
+    after = ask(taught, "predict", {"candidates": [candidate], **hour})["predictions"][0]
+    assert after["holds_for_s"] == 3600.0
+
+
+def test_capacity(taught: AgentProcess) -> None:
+    reply = ask(
+        taught,
+        "capacity",
+        {
+            "model": {"name": "llm", "parameters_m": 8030.0, "kv_values_per_token": 65_536.0},
+            "hardware": ["nvidia-rtx-4090", "never-heard-of"],
+            "setup": {"task": "inference", "batch_size": 1},
+            "find": "context",
+            "precisions": ["int8", "int4"],
+            "kv_precisions": ["fp16", "2bit"],
+        },
+    )
+    rows = reply["rows"]
+    assert [(one["hardware"], one["precision"], one["kv_precision"]) for one in rows[:4]] == [
+        ("nvidia-rtx-4090", weights, cache)
+        for weights in ("int8", "int4")
+        for cache in ("fp16", "2bit")
+    ]
+    longest = [one["largest"] for one in rows[:4]]
+    assert 0 < longest[0] < longest[2] < longest[1] < longest[3]
+    for one in rows[:4]:
+        assert one["fits"] >= reply["probability"] > one["fits_next"]
+        assert one["memory_capacity_mb"] == 24_000.0
+        assert one["parts"]["weights_mb"] == pytest.approx(
+            8030.0 * (1.0 if one["precision"] == "int8" else 0.5)
+        )
+    assert all(one["largest"] is None and one["notes"] for one in rows[4:])

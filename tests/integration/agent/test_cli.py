@@ -225,3 +225,36 @@ def test_models_and_update(run: Any, store: Path) -> None:
     assert run("models", "--store", store, "--json").json["observations_learned"] == 12
     assert run("update", "rollback").code == 2, "a rollback needs a version"
     assert run("update", "guess").code == 2
+
+
+def test_what_is_impossible_is_listed_and_released(run: Any, tmp_path: Path) -> None:
+    path, table = tmp_path / "store.duckdb", tmp_path / "impossible.csv"
+    header = "source,row_id,model_name,hardware,gmacs,precision,throughput_items_per_s"
+    table.write_text(
+        f"{header}\nlab,1,net,nvidia-t4,4.1,fp16,900\nlab,2,net,nvidia-t4,4.1,fp16,90000\n"
+    )
+    assert run("import", table, "--store", path).code == 0
+
+    listed = run("quarantine", "--store", path, "--json").json
+    assert [one["id"] for one in listed["measurements"]] == ["2"]
+    assert "TFLOP/s" in run("quarantine", "--store", path).out
+    assert run("quarantine", "release", "lab", "1", "--store", path).code == cli.BAD_INPUT
+    released = run("quarantine", "release", "lab", "2", "--store", path, "--json")
+    assert (released.code, released.json["released"][0]["id"]) == (0, "2")
+    after = run("quarantine", "--store", path, "--json").json
+    assert (after["held"], after["released"]) == (0, 1)
+    assert run("replay", "--store", path).code == 0
+
+
+def test_capacity(run: Any, store: Path) -> None:
+    llm = ("capacity", "llm", "-H", "nvidia-rtx-4090", "--store", store, "--parameters-m", 8030)
+    sizes = ("--kv-values-per-token", 65_536, "--find", "context")
+    both = run(*llm, *sizes, "--precision", "int8", "--precision", "int4", "--json")
+    assert both.code == 0
+    eight, four = (one["largest"] for one in both.json["rows"])
+    assert 0 < eight < four
+    shown = run(*llm, *sizes, "--precision", "int4")
+    assert f"{four:,}" in shown.out
+    assert run(*llm, *sizes, "--precision", "fp32", "--json").code == 4, "nothing fits"
+    assert run("capacity", "llm").code == cli.BAD_INPUT
+    assert run(*llm, "--find", "speed").code == cli.BAD_INPUT

@@ -127,7 +127,8 @@ def test_what_is_needed_is_never_below_the_weights(cell: Cell) -> None:
     need = need_of(cell)
 
     assert need is not None
-    assert need.total_mb >= need.weights_mb > 0
+    assert need.counted_mb >= need.weights_mb > 0
+    assert need.guessed_mb >= 0
 
 
 def test_a_planner_sees_what_quantisation_buys() -> None:
@@ -160,7 +161,8 @@ def test_the_limit_is_broken_down() -> None:
     assert need.activations_mb == 0.0
     assert need.largest == "weights"
     assert not need.kv_estimated
-    assert not need.activations_known
+    assert need.unsaid_mb == 0.0, "the cache is what grows"
+    assert need.guessed_mb == 0.0
 
 
 def test_an_undeclared_cache_is_guessed_and_less_sure() -> None:
@@ -191,7 +193,8 @@ def test_a_measured_peak_bounds_what_fits() -> None:
 
 
 def test_where_nothing_grows_no_largest_is_made_up() -> None:
-    (found,) = taught([]).largest([Cell("m", "box16", parameters_m=10.0)], "batch_size", 0.9)
+    image = Cell("m", "box16", parameters_m=10.0, activations_m=3.0, task="training")
+    (found,) = taught([]).largest([image], "context", 0.9)
     (too_large,) = taught([]).largest([LLM._replace(hardware="box8")], "batch_size", 0.9)
     (unknown,) = taught([]).largest([Cell("m", "unheard of")], "batch_size", 0.9)
 

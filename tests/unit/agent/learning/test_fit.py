@@ -51,7 +51,7 @@ def test_where_nothing_is_known_nothing_is_said() -> None:
 
 @pytest.mark.parametrize("fitted", [True, False])
 def test_ten_thousand_equal_answers_stay_finite(*, fitted: bool) -> None:
-    fit, reasons = Fit(), Reasons(6_000.0, 16_000.0, 1.0, 0.0, 0.0)
+    fit, reasons = Fit(), Reasons(6_000.0, 0.0, 400.0, 16_000.0, 0.0)
     for _ in range(10_000):
         fit.learn(reasons, fitted=fitted)
 
@@ -70,3 +70,48 @@ def test_the_bank_learns_from_every_outcome_that_says_something() -> None:
     assert after is not None
     assert after.chance < before.chance
     assert unknown is None
+
+
+def test_guesses_are_corrected_by_outcomes() -> None:
+    """Items that took six times as much as was guessed; true of a new model as well."""
+    fit, sheet = Fit(), catalogue().find("nvidia-t4")
+    for number in range(200):
+        cell = SMALL._replace(
+            parameters_m=500.0 + 700.0 * (number % 9), batch_size=2.0 ** (number % 9)
+        )
+        reasons = reasons_of(cell, sheet)
+        assert reasons is not None
+        fits = reasons.counted_mb + 6.0 * reasons.guessed_mb < 15_000.0
+        fit.learn(reasons, fitted=fits)
+
+    for batch, fits in ((8.0, True), (32.0, True), (512.0, False)):
+        assert (chance(fit, SMALL._replace(parameters_m=2000.0, batch_size=batch)) > 0.5) == fits
+
+
+def test_a_run_that_was_counted_wrong_teaches_nothing() -> None:
+    fit = Fit()
+    reasons = reasons_of(LARGE, catalogue().find("nvidia-t4"))
+    assert reasons is not None
+    fit.learn(reasons, fitted=True)
+
+    assert fit.count == 0
+    assert chance(fit, LARGE) == chance(Fit(), LARGE)
+
+
+def test_what_a_runtime_takes_for_itself_is_not_laid_at_the_models_door() -> None:
+    """Small models that took a gigabyte each say little of a large one."""
+    bank = Bank()
+    for number in range(60):
+        small = SMALL._replace(model=f"m{number}", parameters_m=5.0 + number, batch_size=4.0)
+        bank.learn(Observation(small, {"memory_mb": 1000.0 + 2.0 * number}))
+    large, tiny = bank.fittings(
+        [
+            Cell("llm", "nvidia-rtx-4090", parameters_m=8000.0, precision="int8", batch_size=1.0),
+            SMALL._replace(parameters_m=5.0, batch_size=4.0),
+        ]
+    )
+
+    assert large is not None
+    assert tiny is not None
+    assert large.chance > 0.8
+    assert tiny.chance > 0.95
