@@ -16,6 +16,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "model_name": ("model", "name"),
     "model_family": ("model", "family"),
     "model_arch_group": ("model", "architecture"),
+    "shares": ("model", "shares"),
     "param_count_m": ("model", "parameters_m"),
     "gmacs": ("model", "gmacs"),
     "mactivations_m": ("model", "activations_m"),
@@ -56,7 +57,8 @@ OUR_NAMES: dict[str, str] = {
 
 _TEXTS = frozenset(
     {
-        *("model_name", "model_family", "model_arch_group", "hardware", "hardware_class"),
+        *("model_name", "model_family", "model_arch_group", "shares"),
+        *("hardware", "hardware_class"),
         *("task", "precision", "framework", "runtime_config", "parallelism"),
         *("throughput_unit", "latency_kind"),
     }

@@ -29,6 +29,7 @@ FULL: dict[str, Any] = {
     "model_name": "resnet50",
     "model_family": "vision",
     "model_arch_group": "resnet",
+    "shares": "clip-vit-b32",
     "param_count_m": 25.6,
     "gmacs": 4.1,
     "mactivations_m": 11.1,
