@@ -40,6 +40,7 @@ from schemas.quarantine import Release
 from schemas.replies import AnyReply, ExecuteReply, StrategyReply
 from schemas.requests import (
     AnyRequest,
+    CapacityRequest,
     CompareRequest,
     ExecuteRequest,
     PlaceRequest,
@@ -103,6 +104,8 @@ def is_long(request: AnyRequest) -> bool:
                 len(getattr(request, "precisions", None) or ()), 1
             )
             return len(request.hardware or ()) * ways > _SHORT_CELLS
+        case CapacityRequest():
+            return True
         case PlaceRequest():
             return len(request.models) * len(request.devices) > _SHORT_PLACEMENT
         case StrategyRequest():
