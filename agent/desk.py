@@ -15,8 +15,9 @@ from typing import Any
 import structlog
 
 from agent.aside import Aside
+from agent.browsers.choice import able, browser_workers, decide, question
 from agent.bus.port import Bus, Delivery, Inbox, Outgoing
-from agent.dispatch import Dispatcher, job_of, strategy_request
+from agent.dispatch import Dispatcher, is_wanted, job_of, strategy_request
 from agent.heart.effects import Answer, Effect, Log, Publish
 from agent.heart.heart import Heart
 from agent.heart.stimuli import AnswerLogged, ReleaseLogged, RequestReceived
@@ -35,12 +36,20 @@ from schemas.errors import (
     PlacewiseError,
     Unavailable,
 )
-from schemas.jobs import JobResult
+from schemas.jobs import JobResult, WorkerState
 from schemas.quarantine import Release
-from schemas.replies import AnyReply, ExecuteReply, StrategyReply
+from schemas.replies import (
+    AnyReply,
+    BestBrowserReply,
+    BrowsersReply,
+    ExecuteReply,
+    PredictReply,
+    StrategyReply,
+)
 from schemas.requests import (
     AnyRequest,
-    CapacityRequest,
+    BestBrowserRequest,
+    BrowsersRequest,
     CompareRequest,
     ExecuteRequest,
     PlaceRequest,
@@ -104,8 +113,6 @@ def is_long(request: AnyRequest) -> bool:
                 len(getattr(request, "precisions", None) or ()), 1
             )
             return len(request.hardware or ()) * ways > _SHORT_CELLS
-        case CapacityRequest():
-            return True
         case PlaceRequest():
             return len(request.models) * len(request.devices) > _SHORT_PLACEMENT
         case StrategyRequest():
@@ -221,7 +228,7 @@ class Desk:
             raise Unavailable(f"{EXECUTING_AT_ONCE} executions are under way: ask again later")
         self._executing += 1
         try:
-            worker = self._dispatcher.worker_for(request)
+            worker = await self._worker_for(request)
             decision = await self._answer(request_id, "strategy", strategy_request(request, worker))
             assert isinstance(decision, StrategyReply), "the heart answers in kind"
             chosen = decision.chosen
@@ -258,11 +265,50 @@ class Desk:
         finally:
             self._executing -= 1
 
+    async def _worker_for(self, request: ExecuteRequest) -> WorkerState:
+        """Return the worker for a workload; of several browsers, that best for its first model."""
+        worker = self._dispatcher.worker_for(request)
+        if request.worker is not None or worker.kind != "browser":
+            return worker
+        # The model that computes most decides: the others are run where it is.
+        largest = max(request.models, key=lambda item: _gmacs(worker, item.model.name))
+        goal = request.goal if request.goal in {"throughput", "latency", "memory"} else "throughput"
+        best = await self._best_browser(
+            uuid.uuid4().hex,
+            BestBrowserRequest(
+                model=largest.model,
+                setup=largest.setup,
+                goal=goal,
+                browsers=[request.browser] if request.browser else None,
+            ),
+        )
+        every = [best.chosen, *best.others] if best.chosen else []
+        names = {item.model.name for item in request.models}
+        for choice in every:
+            found = self._dispatcher.workers.get(choice.worker)
+            if found is None or not is_wanted(found, request):
+                continue
+            if names <= {held.model for held in found.models}:
+                return found
+        return worker
+
+    async def _best_browser(self, request_id: str, request: BestBrowserRequest) -> BestBrowserReply:
+        """Predict the model in every browser that is there, and decide."""
+        workers, excluded = able(request, self._dispatcher.workers.values())
+        asked = question(request, workers)
+        predicted = None if asked is None else await self._answer(request_id, "predict", asked)
+        assert predicted is None or isinstance(predicted, PredictReply)
+        return decide(request, workers, excluded, predicted, request_id)
+
     async def _answer(self, request_id: str, kind: str, request: AnyRequest) -> AnyReply:
         if kind in self._own:
             return self._own[kind](request)
         if isinstance(request, ExecuteRequest):
             return await self._execute(request_id, request)
+        if isinstance(request, BestBrowserRequest):
+            return await self._best_browser(request_id, request)
+        if isinstance(request, BrowsersRequest):
+            return BrowsersReply(workers=browser_workers(self._dispatcher.workers.values()))
         stimulus = RequestReceived(request_id, kind, request)  # type: ignore[arg-type]
         answer: Answer | None = None
         for effect in await self._ask(stimulus):
@@ -309,6 +355,10 @@ class Desk:
         record = record_of_release(release, self._agent_id, self._clock())
         await self._writer.submit([Draft(record, ReleaseLogged(0, release))], tell)
         await committed.wait()
+
+
+def _gmacs(worker: WorkerState, model: str) -> float:
+    return max((one.gmacs or 0.0 for one in worker.models if one.model == model), default=0.0)
 
 
 def _error_payload(body: ErrorBody) -> bytes:

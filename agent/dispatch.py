@@ -79,7 +79,7 @@ class Dispatcher:
                 )
             return found
         for one in online:
-            if names <= {held.model for held in one.models}:
+            if is_wanted(one, request) and names <= {held.model for held in one.models}:
                 return one
         there = "; ".join(f"{one.worker_id} has {_held(one)}" for one in online) or "none is there"
         raise Unavailable(f"no worker has {', '.join(sorted(names))}: {there}")
@@ -121,6 +121,24 @@ class Dispatcher:
             waiting.set_result(decode_result(delivery.payload))
         except PlacewiseError as error:
             waiting.set_exception(error)
+
+
+def is_wanted(worker: WorkerState, request: ExecuteRequest) -> bool:
+    """Return whether a worker is of the kind, the browser and the backend that are asked for."""
+    kind = {"native": "native", "browsers": "browser"}.get(request.pool or "", worker.kind)
+    browser = None if worker.browser is None else worker.browser.browser
+    return (
+        worker.kind == kind
+        and request.browser in (None, browser)
+        and (request.backend is None or request.backend in worker.backends)
+        and not _quarantined(worker, request)
+    )
+
+
+def _quarantined(worker: WorkerState, request: ExecuteRequest) -> bool:
+    """Return whether the output of any of the models was wrong there."""
+    wrong = {} if worker.browser is None else worker.browser.quarantined
+    return any(item.model.name in wrong for item in request.models)
 
 
 def strategy_request(request: ExecuteRequest, worker: WorkerState) -> StrategyRequest:

@@ -35,6 +35,9 @@ from schemas.quarantine import Quarantined, QuarantineReply, ReleaseReply
 from schemas.refinement import LogRule, Refinement, Scope, Version
 from schemas.replies import (
     Basis,
+    BestBrowserReply,
+    BrowserChoice,
+    BrowsersReply,
     ComparedCell,
     CompareReply,
     DeviceLoad,
@@ -60,6 +63,8 @@ from schemas.replies import (
     UpdateReply,
 )
 from schemas.requests import (
+    BestBrowserRequest,
+    BrowsersRequest,
     Candidate,
     CapacityRequest,
     CompareRequest,
@@ -319,6 +324,28 @@ EXAMPLES: dict[str, Message] = {
     "execute_reply": ExecuteReply(
         decision_id="d-7f41", worker="rack1-native", predicted=_STRATEGY, result=_RESULT
     ),
+    "best_browser_request": BestBrowserRequest(model="minilm-mean", goal="latency"),
+    "best_browser_reply": BestBrowserReply(
+        decision_id="d-7f41",
+        model="minilm-mean",
+        goal="latency",
+        chosen=BrowserChoice(
+            worker="rack1.chromium-156.wasm.3c0c",
+            browser="chromium",
+            version="156.0.8078.79",
+            backend="wasm",
+            hardware="linux-x86-64-8core-cpu",
+            tabs=4,
+            measured=12,
+            estimate=_LATENCY,
+            prediction_id="d-7f41/0",
+        ),
+        others=[],
+        decided_by="measurements",
+        reasons=["chromium on wasm: 12 measurements"],
+    ),
+    "browsers_request": BrowsersRequest(),
+    "browsers_reply": BrowsersReply(workers=[]),
     "status_request": StatusRequest(reply_to="replies/me", correlation_id="1"),
     "capacity_request": CapacityRequest(
         model=ModelSpec(name="llama-3-8b", parameters_m=8030.0, kv_values_per_token=65_536.0),

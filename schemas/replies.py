@@ -8,11 +8,11 @@ from pydantic import AwareDatetime, Field
 
 from schemas.base import Message
 from schemas.capacity import CapacityReply
-from schemas.jobs import JobResult
+from schemas.jobs import JobResult, WorkerState
 from schemas.measurement import MetricName, PromisedMetric, StrategyName
 from schemas.quarantine import QuarantineReply, ReleaseReply
 from schemas.refinement import Refinement
-from schemas.requests import Goal
+from schemas.requests import BrowserGoal, Goal
 
 
 class Basis(Message):
@@ -239,6 +239,48 @@ class ExecuteReply(Message):
     reasons: list[str] = []
 
 
+DecidedBy = Literal["measurements", "predictions", "rules_of_thumb", "capabilities"]
+
+
+class BrowserChoice(Message):
+    """A browser that is there, and a way of running a model in it."""
+
+    worker: str = Field(description="To be named in an execute request")
+    browser: str
+    version: str
+    backend: str
+    hardware: str
+    software: bool | None = Field(None, description="Whether the adapter is the processor")
+    tabs: int
+    measured: int = Field(description="Measurements of exactly this model there")
+    estimate: Estimate | None = Field(None, description="Of the goal; None if nothing is known")
+    rules: list[str] = Field([], description="Published rules of thumb in favour of it")
+    prediction_id: str
+
+
+class BestBrowserReply(Message):
+    """The best browser for a model. `chosen` is None when none can run it; `excluded` says why."""
+
+    decision_id: str
+    model: str
+    goal: BrowserGoal
+    chosen: BrowserChoice | None
+    others: list[BrowserChoice]
+    excluded: dict[str, str] = Field({}, description="Workers that can't run it, and why")
+    decided_by: DecidedBy | None = Field(
+        None,
+        description="What put it first: measurements of it, predictions from its relatives, "
+        "a published rule of thumb, or what the browser can do",
+    )
+    reasons: list[str]
+
+
+class BrowsersReply(Message):
+    """The browsers that are there: each group of like tabs is a worker."""
+
+    workers: list[WorkerState]
+
+
 class MetricStatus(Message):
     """How well one metric was predicted, by the answers that were measured afterwards."""
 
@@ -306,6 +348,8 @@ AnyReply = (
     | CapacityReply
     | QuarantineReply
     | ReleaseReply
+    | BestBrowserReply
+    | BrowsersReply
     | StatusReply
     | ModelsReply
     | UpdateReply

@@ -22,6 +22,7 @@ from schemas.refinement import Scope, UpdateMethod
 from schemas.topics import REQUEST_KINDS, RequestKind
 
 Goal = Literal["throughput", "latency", "memory", "energy"]
+BrowserGoal = Literal["throughput", "latency", "memory"]
 MAX_CANDIDATES = 1_000
 MAX_CAPACITY_ROWS = 512
 
@@ -195,6 +196,8 @@ class ExecuteRequest(Request):
 
     models: list[WorkItem] = Field(min_length=1, max_length=32)
     worker: Name | None = Field(None, description="Its id; any that has the models if left out")
+    pool: Literal["native", "browsers"] | None = Field(None, description="Workers of this kind")
+    browser: Name | None = Field(None, description="Tabs of this browser: chromium, firefox, …")
     goal: Goal = "throughput"
     limits: StrategyLimits = StrategyLimits()
     strategy: StrategyName | None = Field(None, description="Only this one; the best if left out")
@@ -255,6 +258,21 @@ class ReleaseRequest(Request):
     id: Name
 
 
+class BestBrowserRequest(Request):
+    """Which of the browsers that are there is best for this model, on which backend?"""
+
+    model: ModelRef
+    setup: Setup = Setup()
+    goal: BrowserGoal = "throughput"
+    browsers: list[Name] | None = Field(
+        None, min_length=1, max_length=16, description="Only these; all that are there if left out"
+    )
+
+
+class BrowsersRequest(Request):
+    """Which browsers are there, and what do they offer?"""
+
+
 class StatusRequest(Request):
     """How is the agent?"""
 
@@ -294,6 +312,8 @@ AnyRequest = (
     | CapacityRequest
     | QuarantineRequest
     | ReleaseRequest
+    | BestBrowserRequest
+    | BrowsersRequest
     | StatusRequest
     | ModelsRequest
     | UpdateRequest
@@ -309,6 +329,8 @@ REQUESTS: dict[RequestKind, type[AnyRequest]] = {
     "capacity": CapacityRequest,
     "quarantine": QuarantineRequest,
     "release": ReleaseRequest,
+    "best_browser": BestBrowserRequest,
+    "browsers": BrowsersRequest,
     "status": StatusRequest,
     "models": ModelsRequest,
     "update": UpdateRequest,

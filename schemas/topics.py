@@ -20,6 +20,8 @@ RequestKind = Literal[
     "capacity",
     "quarantine",
     "release",
+    "best_browser",
+    "browsers",
     "status",
     "models",
     "update",

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from agent.cli import data, demo, evaluate, memory, questions, running, working
+from agent.cli import browsing, data, demo, evaluate, memory, questions, running, working
 from schemas.errors import AgentRefused, BadInput, PlacewiseError, Unavailable
 
 BAD_INPUT = 2
@@ -49,6 +49,9 @@ app.command("update")(questions.update)
 app.command("worker")(working.worker)
 app.command("execute")(working.execute)
 app.command("compare-strategies")(working.compare_strategies)
+app.command("browsers")(browsing.browsers)
+app.command("best-browser")(browsing.best_browser)
+app.command("detect-browsers")(browsing.detect_browsers)
 app.command("status")(questions.status)
 app.command("evaluate")(evaluate.evaluate)
 

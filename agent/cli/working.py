@@ -32,6 +32,9 @@ Models = Annotated[
     list[str] | None, typer.Option("--model", "-m", help="MODEL or MODEL@BATCH_SIZE; repeatable.")
 ]
 WorkerName = Annotated[str | None, typer.Option("--worker", "-w", help="Id of a worker.")]
+Pool = Annotated[str | None, typer.Option(help="native or browsers; any if left out.")]
+Browser = Annotated[str | None, typer.Option(help="chromium, chrome, edge, firefox, …")]
+Backend = Annotated[str | None, typer.Option(help="cpu, cuda, wasm, webgpu, webnn.")]
 Goal = Annotated[str, typer.Option(help="throughput, latency, memory or energy.")]
 Repeats = Annotated[int, typer.Option(min=1, max=100, help="Executions that are measured.")]
 
@@ -92,6 +95,9 @@ async def _serve(settings: Settings, folder: Path, worker_id: str | None) -> Non
 def execute(
     models: Models = None,
     worker_id: WorkerName = None,
+    pool: Pool = None,
+    browser: Browser = None,
+    backend: Backend = None,
     strategy: Annotated[
         str | None, typer.Option(help="parallel, sequential or batched; the best if left out.")
     ] = None,
@@ -113,6 +119,7 @@ def execute(
         opt.read_request(request)
         if request
         else _body(models, worker_id, goal, limit, repeats, share=share)
+        | opt.setup_of(pool=pool, browser=browser, backend=backend)
         | ({"strategy": strategy} if strategy else {})
     )
     decode_request("execute", json.dumps(body))  # names what is wrong before anybody was asked
@@ -129,6 +136,9 @@ def execute(
 def compare_strategies(
     models: Models = None,
     worker_id: WorkerName = None,
+    pool: Pool = None,
+    browser: Browser = None,
+    backend: Backend = None,
     goal: Goal = "throughput",
     repeats: Repeats = 5,
     share: Annotated[
@@ -141,6 +151,7 @@ def compare_strategies(
 ) -> None:
     """Run the same models under every strategy, in shuffled order, and compare."""
     body = _body(models, worker_id, goal, None, repeats, share=share)
+    body |= opt.setup_of(pool=pool, browser=browser, backend=backend)
     bodies = [body | {"strategy": one} for one in STRATEGIES]
     decode_request("execute", json.dumps(bodies[0]))
     random.Random(seed).shuffle(bodies)

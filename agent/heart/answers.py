@@ -25,6 +25,8 @@ from schemas.replies import (
 )
 from schemas.requests import (
     AnyRequest,
+    BestBrowserRequest,
+    BrowsersRequest,
     CapacityRequest,
     CompareRequest,
     ExecuteRequest,
@@ -71,7 +73,7 @@ def answer(
             return place(predictor, company, request, request_id)
         case StrategyRequest():
             return strategy(predictor, company, request, request_id)
-        case ExecuteRequest():
+        case ExecuteRequest() | BestBrowserRequest() | BrowsersRequest():
             raise Unavailable("the heart alone runs nothing: a worker does, and the desk asks it")
         case StatusRequest() | ModelsRequest() | UpdateRequest():
             raise Unavailable("the heart alone does not know how the agent is")
