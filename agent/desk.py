@@ -50,6 +50,7 @@ from schemas.requests import (
     AnyRequest,
     BestBrowserRequest,
     BrowsersRequest,
+    CapacityRequest,
     CompareRequest,
     ExecuteRequest,
     PlaceRequest,
@@ -113,6 +114,8 @@ def is_long(request: AnyRequest) -> bool:
                 len(getattr(request, "precisions", None) or ()), 1
             )
             return len(request.hardware or ()) * ways > _SHORT_CELLS
+        case CapacityRequest():
+            return True
         case PlaceRequest():
             return len(request.models) * len(request.devices) > _SHORT_PLACEMENT
         case StrategyRequest():

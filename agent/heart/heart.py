@@ -140,7 +140,7 @@ class Heart:
     def _given(self, stimulus: MeasurementShipped) -> list[Effect]:
         assert self.applied_seq == 0, "what ships is learnt before the log"
         if self.bank.judge(stimulus.observation) is None:
-            self.bank.learn(stimulus.observation)
+            self.bank.learn(stimulus.observation, shipped=True)
             self.bank.take_drifts()
         return []
 

@@ -178,7 +178,7 @@ class Rebuilding:
         if not lesson.released and self.bank.judge(lesson.observation) is not None:
             return
         if lesson.seq == _SHIPPED:
-            self.bank.learn(lesson.observation)
+            self.bank.learn(lesson.observation, shipped=True)
         else:
             teach(self.bank, self.standings, lesson)
 

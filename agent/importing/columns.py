@@ -18,6 +18,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "model_arch_group": ("model", "architecture"),
     "shares": ("model", "shares"),
     "param_count_m": ("model", "parameters_m"),
+    "kv_values_per_token": ("model", "kv_values_per_token"),
     "gmacs": ("model", "gmacs"),
     "mactivations_m": ("model", "activations_m"),
     "hardware": ("hardware", "name"),
@@ -26,6 +27,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "task": ("setup", "task"),
     "batch_size": ("setup", "batch_size"),
     "precision": ("setup", "precision"),
+    "kv_precision": ("setup", "kv_precision"),
     "framework": ("setup", "runtime"),
     "runtime_config": ("setup", "runtime_options"),
     "input_size": ("setup", "input_size"),
@@ -47,7 +49,8 @@ FIELDS: dict[str, tuple[str, str]] = {
 """Column to the part and field of a benchmark."""
 
 SOURCE, ROW_ID, TIME, NOTES, OUTCOME = "source", "row_id", "time", "notes", "outcome"
-ABOUT_THE_ROW = (SOURCE, ROW_ID, TIME, NOTES, OUTCOME)
+DURATION = "duration_s"
+ABOUT_THE_ROW = (SOURCE, ROW_ID, TIME, NOTES, OUTCOME, DURATION)
 NEEDED = ("model_name", "hardware")
 OUR_NAMES: dict[str, str] = {
     **{f"{part}.{field}": column for column, (part, field) in FIELDS.items()},
@@ -59,7 +62,7 @@ _TEXTS = frozenset(
     {
         *("model_name", "model_family", "model_arch_group", "shares"),
         *("hardware", "hardware_class"),
-        *("task", "precision", "framework", "runtime_config", "parallelism"),
+        *("task", "precision", "kv_precision", "framework", "runtime_config", "parallelism"),
         *("throughput_unit", "latency_kind"),
     }
 )
@@ -159,6 +162,9 @@ def benchmark_data(row: Mapping[str, Any]) -> dict[str, Any]:
             continue
         part, field = FIELDS[column]
         data[part][field] = value
+    duration = _cell(DURATION, row.get(DURATION))
+    if duration is not None:
+        data[DURATION] = duration
     outcome = outcome_of(row)
     if outcome is not None:
         data["outcome"] = outcome

@@ -138,8 +138,11 @@ class Bank:
         self._fit = Fit()
         self._sustained = Sustained(self.config.names)
 
-    def learn(self, observation: Observation) -> list[Surprise]:
-        """Learn from one observation, in constant time; return how wrong each prediction was."""
+    def learn(self, observation: Observation, *, shipped: bool = False) -> list[Surprise]:
+        """Learn from one observation, in constant time; return how wrong each prediction was.
+
+        What `shipped` was measured elsewhere; what is measured here outweighs it.
+        """
         self.observed_count += 1
         cell = self._descriptors.learn(observation.cell)
         self._learn_fit(cell, observation)
@@ -152,7 +155,7 @@ class Bank:
                 values[metric] = (observation.units.get(metric, ""), math.log(value) - slowing)
         if not values:
             return []
-        learnt = self._learner.learn(self._frame([cell]), values)
+        learnt = self._learner.learn(self._frame([cell]), values, shipped=shipped)
         self._learn_duration(cell, observation.duration_s, learnt.surprises)
         for one in learnt.shifts:
             way = (cell.task, cell.precision, cell.runtime, cell.runtime_options)

@@ -25,6 +25,7 @@ from agent.learning.memory import NO_SLOT, Memory
 from agent.learning.mixed import MixedModel
 from agent.learning.process import Kernel, Process
 from agent.learning.rows import Rows, fitted
+from agent.learning.site import Site
 from agent.learning.support import (
     GROUP,
     HARDWARE,
@@ -228,6 +229,8 @@ class Learner:
         self._support = Support(64 * setups)
         self._units = Units(count)
         self._drift = Drift()
+        self._site = Site()
+        self._shipping = False
         self._memory = Memory(count, KERNEL.sizes, KERNEL.parts, rows, setups)
         self._process = Process(KERNEL)
 
@@ -235,13 +238,17 @@ class Learner:
         """Return how many measurements of a metric were learnt."""
         return self.totals[self._numbers[metric]]
 
-    def learn(self, frame: Frame, values: Mapping[str, tuple[str, float]]) -> Learnt:
+    def learn(
+        self, frame: Frame, values: Mapping[str, tuple[str, float]], *, shipped: bool = False
+    ) -> Learnt:
         """Learn the first row of a frame of one.
 
         Args:
             frame: of one cell.
             values: metric to the unit and the log of the measured value (finite); at least one.
+            shipped: whether it was measured elsewhere, and came with the package.
         """
+        self._shipping = shipped
         event, new = self._begin(frame.keys[0], values)
         learnt = Learnt()
         if not all(new):
@@ -258,6 +265,9 @@ class Learner:
         z[event.metrics] = event.z
         rest[event.metrics] = event.z - self._law.law(frame.linear, domains[None])[0]
         self._memory.add(frame, slots, z, rest, path)
+        if shipped:
+            for setup in event.paths[:, 2].tolist():
+                self._site.ship(setup)
         self._support.add([domain.slot for domain in event.domains], frame.keys[0])
         low, high = self._ranges[domains].T
         self._ranges[domains, 0] = np.where(new, event.z, np.minimum(low, event.z))
@@ -347,6 +357,7 @@ class Learner:
                 if level == 0:
                     self._intervals.begin(int(self._law.numbers(np.array(row))))
                 self._drift.forget(row)
+                self._site.forget(row)
         if len(self._scopes) >= self._scopes.capacity:
             self._memory.forget_paths(fresh)
         fresh.clear()
@@ -463,16 +474,24 @@ class Learner:
     ) -> Shifted | None:
         """Watch for a shift of the hardware or the set-up; move what was measured before it."""
         event = self._memory.next_event
+        moved = None if self._shipping else self._site.add(path[2], error, usual, event)
+        if moved is not None:
+            self._move(metric, np.array([path[2]]), moved)
+            error -= moved.size
         for level in (1, 2):
             shift = self._drift.add(path[level], error, usual, event)
             if shift is not None and (shift.again or abs(shift.size) > _SHIFT):
                 whole = level == 1
                 setups = self._law.setups_of(path, hardware=whole)
-                self._memory.shift(metric, setups, shift.size, shift.events[:-1])
-                self._law.shift(setups, shift.size)
+                self._move(metric, setups, shift)
                 self._drift.calm([path[1], *setups.tolist()])
                 return None if shift.again else Shifted(self.metrics[metric], whole, shift)
         return None
+
+    def _move(self, metric: int, setups: Integers, shift: Shift) -> None:
+        """Move what was measured of set-ups but in the events that showed the shift."""
+        self._memory.shift(metric, setups, shift.size, shift.events[:-1])
+        self._law.shift(setups, shift.size)
 
     def _rest(self, metric: int, domain: int) -> None:
         """Find anew what a law that has changed leaves of the measurements in memory."""

@@ -35,6 +35,7 @@ class Ran:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
     monkeypatch.setenv("PLACEWISE_EMBEDDED_PORT", str(free_port()))
+    monkeypatch.setenv("PLACEWISE_KNOWLEDGE", "false")
     monkeypatch.setenv("COLUMNS", "200")
 
     def execute(*arguments: object) -> Ran:

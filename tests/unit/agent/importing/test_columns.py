@@ -19,7 +19,7 @@ from agent.importing.columns import (
 from schemas.errors import BadInput
 from schemas.measurement import Benchmark
 
-_TEXTS = {"name", "family", "architecture", "shares", "class", "task", "precision"}
+_TEXTS = {"name", "family", "architecture", "shares", "kv_precision", "class", "task", "precision"}
 MINIMUM = ("model_name", "hardware")
 
 
@@ -192,3 +192,8 @@ def test_a_table_without_model_or_hardware(missing: str) -> None:
 def test_a_mapping_of_a_column_that_is_not_there() -> None:
     with pytest.raises(BadInput, match="no column 'gpu'"):
         resolve(MINIMUM, {"gpu": "hardware"})
+
+
+def test_how_long_a_run_lasted_is_read() -> None:
+    row = {"model_name": "m", "hardware": "h", "latency_ms": 1.0, "duration_s": "600"}
+    assert Benchmark.model_validate(benchmark_data(row)).duration_s == 600.0
