@@ -92,7 +92,7 @@ _REASON_PRIORS = np.tile(_REASON_PRIOR, (4, 1))
 _REASON_PRIORS[2:, (1, 10)] = 0.0
 """For each kind of cell: no number of measurements there makes a strange network less strange."""
 
-_SETTLING = 60.0
+_SETTLING = 120.0
 """Measurements of a hardware in which what makes it strange fades to a third."""
 
 _KINDS = ("known there", "known elsewhere", "of a known group", "never seen")
