@@ -90,6 +90,7 @@ _REASON_FIRMNESS = np.array([1.0, 20.0, 20.0, 60.0, 30.0, 20.0, 20.0, 40.0, 20.0
 
 _REASON_PRIORS = np.tile(_REASON_PRIOR, (4, 1))
 _REASON_PRIORS[2:, (1, 10)] = 0.0
+_REASON_PRIORS[2:, 9] = 0.5
 """For each kind of cell: no number of measurements there makes a strange network less strange."""
 
 _SETTLING = 120.0
@@ -535,12 +536,15 @@ def _reasons(counts: Counts, frame: Frame, spread: Floats) -> Floats:
     # However well a set-up is known, it says nothing of a network that nobody described.
     reasons[..., 1] = logs[..., 0] * ~nameless
     reasons[..., 2] = none[..., SETUP]
-    reasons[..., 3] = np.exp(counts[..., HARDWARE] * (-1.0 / _SETTLING))
+    # Networks are strange mostly where all is young: their errors are not to be put down to that.
+    young = np.exp(counts[..., HARDWARE] * (-1.0 / _SETTLING))
+    reasons[..., 3] = np.where(none[..., STEM], none[..., HARDWARE], young)
     reasons[..., 4] = none[..., STEM]
     reasons[..., 5] = logs[..., 1] * ~none[..., STEM]
     reasons[..., 6] = ~none[..., STEM_HARDWARE]
     reasons[..., 7] = frame.missing[:, None]
-    reasons[..., 8] = np.log(spread) + 2.0
+    # Far beyond what was measured, likeness knows nothing more.
+    reasons[..., 8] = np.log(np.minimum(spread, 2.5)) + 2.0
     reasons[..., 9] = nameless
     reasons[..., 10] = logs[..., 2] * ~none[..., HARDWARE]
     return reasons
