@@ -14,7 +14,7 @@ COVERAGE_FLOOR ?= 85
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo run models test check format contract assets bench bench-accuracy bench-drift bench-pauses clean
+.PHONY: help setup demo run models test check format contract assets bench bench-accuracy bench-drift bench-pauses bench-strategies clean
 
 help: ## Say what can be made (this list)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -57,6 +57,9 @@ bench: $(PEERS) ## Measure speed: requests, learning, prediction
 
 bench-accuracy: $(PEERS) ## Measure accuracy against the baseline in the tree
 	$(BIN)/python -m tests.benchmarks.accuracy
+
+bench-strategies: $(PEERS) models ## Measure the choice of strategies: real models, run for real; and pairs
+	$(BIN)/python -m tests.benchmarks.strategies
 
 bench-drift: $(PEERS) ## Measure how fast a lasting change is noticed and made up for
 	$(BIN)/python -m tests.benchmarks.drift

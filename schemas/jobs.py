@@ -53,6 +53,7 @@ class RunJob(Message):
     repeats: Annotated[int, Field(ge=1, le=100)] = Field(
         3, description="Executions that are measured, after one that is not"
     )
+    warm_up: bool = Field(True, description="Whether there is one that is not measured")
     backend: Name | None = Field(
         None, description="cpu, cuda, wasm, …; the worker's own if left out"
     )

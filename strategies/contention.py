@@ -9,9 +9,9 @@ other's data; half is taken as the floor.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 FLOOR: Final = 0.5
 """The smallest sum of normalised speeds that is thought possible."""
@@ -29,6 +29,38 @@ ALONE: Final = Speed(1.0, 1.0, 1.0)
 """What runs alone runs at its own speed, whatever the contention."""
 
 
+K = TypeVar("K", bound=Hashable)
+
+
+def finish(
+    alone: Mapping[K, float], speeds: Callable[[tuple[K, ...]], Sequence[float]], held: float
+) -> dict[K, float]:
+    """Return when each model of a wave is done that all begin at once.
+
+    Args:
+        alone: how long each takes alone.
+        speeds: returns the normalised speeds of models at once.
+        held: how much of the contention at the start stays to the end (see `Contention.held`).
+    """
+    left = dict(alone)
+    first = dict(zip(left, speeds(tuple(left)), strict=True))
+    now, done = 0.0, dict[K, float]()
+    while left:
+        names = tuple(left)
+        values: Sequence[float] = [first[name] for name in names]
+        if len(names) < len(alone) and held < 1:
+            free = speeds(names)
+            values = [held * one + (1 - held) * two for one, two in zip(values, free, strict=True)]
+        at = min(range(len(names)), key=lambda index: (left[names[index]] / values[index], index))
+        step = left[names[at]] / values[at]
+        now += step
+        for name, speed in zip(names, values, strict=True):
+            left[name] = max(0.0, left[name] - step * speed)
+        del left[names[at]]
+        done[names[at]] = now
+    return done
+
+
 class Contention(Protocol):
     """What slows models down that share a device.
 
@@ -42,6 +74,14 @@ class Contention(Protocol):
 
     def speeds(self, models: Sequence[str], device: str) -> Sequence[Speed]:
         """Return the normalised speed of each of `models`, running at once on `device`."""
+        ...
+
+    def held(self, device: str) -> float:
+        """Return how much of a wave's contention stays when some of its models have ended.
+
+        0: those that are left run as if they had begun among themselves (a device that shares its
+        time freely). 1: they stay as slow as they were (each was given its part for the wave).
+        """
         ...
 
     def by_count(self, count: int, device: str) -> Speed | None:
@@ -58,6 +98,10 @@ class _ByCount:
     def speeds(self, models: Sequence[str], device: str) -> Sequence[Speed]:
         """Return the same speed for every model."""
         return [self.by_count(len(models), device)] * len(models)
+
+    def held(self, device: str) -> float:
+        """Return 0: time that is not used by one is there for the others."""
+        return 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from typing import Final, Literal
 
 from schemas.measurement import StrategyName
 from schemas.replies import Estimate, Slot, StrategyOutcome
-from strategies.contention import Speed
+from strategies.contention import Speed, finish
 from strategies.intervals import estimate, largest, total
 from strategies.sharing import Portion
 from strategies.words import listed, number, quantity, spread
@@ -248,20 +248,11 @@ class Evaluator:
 
     def _finish_by_name(self, left: dict[str, float], end: End) -> dict[str, float]:
         """Run models that each have a speed of their own, from one end of a model to the next."""
-        done: dict[str, float] = {}
-        now = 0.0
-        while left:
-            names = tuple(left)
-            speeds = [getattr(speed, end) for speed in self._speeds_of(names)]
-            step, first = min(
-                (left[name] / speed, name) for name, speed in zip(names, speeds, strict=True)
-            )
-            now += step
-            for name, speed in zip(names, speeds, strict=True):
-                left[name] = max(0.0, left[name] - step * speed)
-            del left[first]
-            done[first] = now
-        return done
+
+        def speeds(names: tuple[str, ...]) -> list[float]:
+            return [getattr(speed, end) for speed in self._speeds_of(names)]
+
+        return finish(left, speeds, self.workload.contention.held(self.workload.device))
 
     def _speeds_of(self, names: tuple[str, ...]) -> Sequence[Speed]:
         found = self._speeds.get(names)

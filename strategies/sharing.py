@@ -135,6 +135,10 @@ class WithSharing(Contention):
                 )
         return [found[name] for name in models]
 
+    def held(self, device: str) -> float:
+        """Return the inner answer."""
+        return self.inner.held(device)
+
     def by_count(self, count: int, device: str) -> Speed | None:
         """Return the inner answer while nobody shares; then it matters which models they are."""
         shared = any(len(unit) > 1 for unit in self.sharing.units(list(self.sharing.groups)))

@@ -14,11 +14,8 @@ from agent.learning.sharing import SharingLearner
 from schemas.measurement import Benchmark, Execution, MetricName, ModelRun, ModelSpec, Setup
 from schemas.replies import Estimates
 from schemas.requests import WorkItem
-from strategies.contention import Contention, Speed, Untaught
+from strategies.contention import Contention, Untaught
 from strategies.sharing import Encoder, Sharing, WithSharing
-
-MOST_DOUBT = 4.0
-"""A speed that is known so much less well than usual teaches nothing."""
 
 _BYTES = 4.0
 """Of one weight, where the precision does not say."""
@@ -86,38 +83,7 @@ class Company:
             for run, one in zip(runs, predicted, strict=True)
             if one
         ]
-        speeds = self._speeds(hardware, traits, alone, took)
-        for index, (speed, doubt) in speeds.items():
-            others = [one for number, one in enumerate(traits) if number != index]
-            self.contention.learn_one(hardware, traits[index], others, speed, doubt)
-
-    def _speeds(
-        self, hardware: str, traits: Sequence[Traits], alone: Sequence[float], took: Sequence[float]
-    ) -> dict[int, tuple[float, float]]:
-        """Return each model's speed while all of them ran, and how doubtful it is.
-
-        What a model did after the first of them had ended was done beside fewer: at the speeds
-        that are predicted for those.
-        """
-        order = sorted(range(len(took)), key=lambda index: took[index])
-        first = took[order[0]]
-        found = {}
-        contention = Learnt(self.contention, dict(enumerate(traits)), hardware)
-        for index in order:
-            done = 0.0
-            now = first
-            for position, ended in enumerate(order[1:], 1):
-                if took[ended] > now and took[ended] <= took[index]:
-                    left = order[position:]
-                    speed = Speed(1.0, 1.0, 1.0)
-                    if len(left) > 1:
-                        speed = contention.of(left)[left.index(index)]
-                    done += (took[ended] - now) * speed.value
-                    now = took[ended]
-            doubt = took[index] / first
-            if doubt <= MOST_DOUBT and alone[index] > done:
-                found[index] = ((alone[index] - done) / first, doubt)
-        return found
+        self.contention.learn_wave(hardware, traits, alone, took)
 
     # What requests are told
 

@@ -19,6 +19,10 @@ prediction can be told:
 A model's use of a resource is its rate there over the highest rate ever seen on that hardware: it
 needs no data sheet, and no peak that nobody reaches.
 
+**When some have ended**, those that are left may speed up, as if they had begun among themselves,
+or stay as slow as they were, because each was given its part of the device for the whole wave (a
+pool of threads, say). Which of these, or what in between, is learnt for each hardware: `held`.
+
 **Bounds.** Speeds are at most 1, and those of n models add up to no less than `FLOOR`, whatever
 was learnt. Intervals are adapted so that nine in ten hold what is then measured (adaptive
 conformal inference, Gibbs and Candes 2021).
@@ -31,14 +35,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from strategies.contention import ALONE, FLOOR, Contention, Speed, Untaught
+from strategies.contention import ALONE, FLOOR, Contention, Speed, Untaught, finish
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -64,9 +69,18 @@ _SAME: Final = 0.6
 _REFRESH: Final = 256
 """After so many rows the inverse is computed anew: what rounding adds up to is gone then."""
 
+_MOST_DOUBT: Final = 4.0
+"""A speed that is known so much less well than usual teaches nothing."""
+
 _ADAPT: Final = 0.05
 _TARGET: Final = 0.9
 _FIRST_SCALE: Final = 1.645
+
+HELD: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""How much of a wave's contention may stay when some of its models have ended."""
+
+_FORGET: Final = 0.95
+"""What the losses of these keep from one wave to the next."""
 
 Part = Literal["compute", "bandwidth", "memory", "likeness"]
 PARTS: Final[tuple[Part, ...]] = ("compute", "bandwidth", "memory", "likeness")
@@ -138,6 +152,7 @@ class _Device:
     best_bandwidth: float = 0.0
     scale: float = _FIRST_SCALE
     seen: int = 0
+    held_losses: list[float] = field(default_factory=lambda: [0.0] * len(HELD))
     inverse: Floats = field(default_factory=lambda: np.empty((0, 0)))  # with noise
 
     @classmethod
@@ -173,6 +188,61 @@ class ContentionLearner:
         device = self._device(hardware)
         device.best_compute = max(device.best_compute, traits.compute_rate or 0.0)
         device.best_bandwidth = max(device.best_bandwidth, traits.bandwidth_rate or 0.0)
+
+    def held(self, hardware: str) -> float:
+        """Return how much of a wave's contention stays when some of its models have ended."""
+        device = self._devices.get(hardware)
+        losses = [0.0] if device is None else device.held_losses
+        return HELD[losses.index(min(losses))]
+
+    def learn_wave(
+        self,
+        hardware: str,
+        traits: Sequence[Traits],
+        alone: Sequence[float],
+        took: Sequence[float],
+    ) -> None:
+        """Learn from a wave of two or more: how long each would have taken alone, and took.
+
+        What a model did after the first of them had ended was done beside fewer: how fast is
+        taken from what is known so far, and what is known of `held`. Models that ended so late
+        that little can be told of the beginning are left out.
+        """
+        models = range(len(traits))
+        contention = Learnt(self, dict(enumerate(traits)), hardware)
+        speeds = partial(_values, contention)
+        self._judge_held(hardware, alone, took, speeds)
+        held = self.held(hardware)
+        order = sorted(models, key=lambda model: took[model])
+        first = took[order[0]]
+        for model in models:
+            free, rest, now = 0.0, 0.0, first
+            for position, ended in enumerate(order[1:], 1):
+                if now < took[ended] <= took[model]:
+                    left = tuple(order[position:])
+                    free += (took[ended] - now) * speeds(left)[left.index(model)]
+                    rest += took[ended] - now
+                    now = took[ended]
+            beside = alone[model] - (1 - held) * free
+            known = first + held * rest
+            doubt = took[model] / known
+            if doubt <= _MOST_DOUBT and beside > 0:
+                others = [one for number, one in enumerate(traits) if number != model]
+                self.learn_one(hardware, traits[model], others, beside / known, doubt)
+
+    def _judge_held(
+        self,
+        hardware: str,
+        alone: Sequence[float],
+        took: Sequence[float],
+        speeds: Callable[[tuple[int, ...]], list[float]],
+    ) -> None:
+        """Hold each possible `held` against a wave."""
+        losses = self._device(hardware).held_losses
+        for number, held in enumerate(HELD):
+            found = finish(dict(enumerate(alone)), speeds, held)
+            errors = [math.log(found[model] / lasted) for model, lasted in enumerate(took)]
+            losses[number] = _FORGET * losses[number] + math.fsum(one**2 for one in errors)
 
     def learn_one(
         self,
@@ -241,6 +311,7 @@ class ContentionLearner:
         found = hashlib.sha256(repr(sorted(self._names.items())).encode())
         for name, device in sorted(self._devices.items()):
             found.update(f"{name}:{device.seen}:{device.scale!r}".encode())
+            found.update(repr(device.held_losses).encode())
             found.update(f"{device.best_compute!r}:{device.best_bandwidth!r}".encode())
             for column in (device.residuals, device.noises, device.elements.own):
                 found.update(np.ascontiguousarray(column).tobytes())
@@ -295,6 +366,12 @@ class Learnt(Contention):
         if not self._known(device):
             return self.before.speeds(models, device)
         return self._speeds(models, device)
+
+    def held(self, device: str) -> float:
+        """Return how much of the contention stays when some of a wave have ended."""
+        if self._known(device):
+            return self.learner.held(self.hardware or device)
+        return self.before.held(device)
 
     def by_count(self, count: int, device: str) -> Speed | None:
         """Return nothing once waves were seen: then it matters which models they are."""
@@ -356,6 +433,10 @@ class Learnt(Contention):
             low = min(middle, max(floor * min(1.0, middle), middle / spread))
             found.append(Speed(middle, low, min(1.0, middle * spread)))
         return found
+
+
+def _values(contention: Learnt, models: tuple[int, ...]) -> list[float]:
+    return [1.0] if len(models) == 1 else [speed.value for speed in contention.of(models)]
 
 
 def _prior(count: int) -> float:

@@ -164,7 +164,8 @@ class Engine:
             for one in wave.values()
             if one.fresh
         }
-        self._execute(waves, sessions)  # not counted: it warms what loading left cold
+        if job.warm_up:
+            self._execute(waves, sessions)  # not counted: it warms what loading left cold
         laps: list[_Lap] = []
         joules: list[float] = []
         for _ in range(job.repeats):

@@ -128,6 +128,9 @@ class Pairwise:
             found.append(Speed(value, 0.8 * value, min(1.0, 1.1 * value)))
         return found
 
+    def held(self, device: str) -> float:
+        return 0.0
+
     def by_count(self, count: int, device: str) -> None:
         return None
 

@@ -1,0 +1,305 @@
+"""How good the choice of a strategy is: real models, run for real under every strategy.
+
+    python -m tests.benchmarks.strategies [--workloads 40] [--repeats 5] [--seed 0]
+
+Each workload is first put to the agent's heart, which chooses with what it knows so far. Then all
+strategies are run by the native worker, lap by lap in shuffled order, and judged by the medians.
+The heart then learns from one lap of each (the middle one), as it does from the events of
+`placewise compare-strategies`. Regret is what the choice came to over the best of the three, by
+the workload's goal, minus one. The fixed policies are judged by the same laps.
+
+Then two jobs on one GPU (`tests.benchmarks.pairs`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from agent.dispatch import strategy_request
+from agent.heart.effects import Answer
+from agent.heart.heart import Heart
+from agent.heart.stimuli import MeasurementLogged, RequestReceived
+from agent.worker.engine import Engine
+from agent.worker.making import load_manifest
+from agent.worker.report import execution_of
+from agent.worker.service import native_state
+from schemas.jobs import JobModel, JobResult, RunJob, WorkerState
+from schemas.measurement import StrategyName
+from schemas.replies import StrategyOutcome, StrategyReply
+from schemas.requests import ExecuteRequest, Goal
+from tests.benchmarks import pairs
+from tests.benchmarks.report import publish
+
+MODELS = Path("build/models")
+STRATEGIES: tuple[StrategyName, ...] = ("sequential", "parallel", "batched")
+GOALS: tuple[Goal, ...] = ("throughput", "latency", "memory")
+BATCHES = (1, 2, 4, 8)
+_LAP_MS = 600.0
+"""Laps of each strategy go on for about so long: short ones are the noisiest."""
+
+_MOST_LAPS = 25
+FIRST = 10
+"""Workloads that the agent may learn from before its regret counts."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Models with their batch sizes, and what is wanted of them."""
+
+    items: tuple[tuple[str, int], ...]
+    goal: Goal
+
+    def request(self) -> ExecuteRequest:
+        return ExecuteRequest.model_validate(
+            {
+                "models": [
+                    {"model": name, "setup": {"batch_size": batch}} for name, batch in self.items
+                ],
+                "goal": self.goal,
+            }
+        )
+
+
+def workloads(count: int, names: Sequence[str], seed: int) -> list[Workload]:
+    """Return random workloads of 2 to 4 models and mixed batches."""
+    chance = random.Random(seed)
+    found = []
+    for _ in range(count):
+        chosen = chance.sample(list(names), chance.choice((2, 3, 4)))
+        items = tuple((name, chance.choice(BATCHES)) for name in sorted(chosen))
+        found.append(Workload(items, chance.choice(GOALS)))
+    return found
+
+
+class Bench:
+    """The heart on one side, the worker on the other, no bus between them."""
+
+    def __init__(self, repeats: int, seed: int) -> None:
+        self.manifest = load_manifest(MODELS)
+        self.engine = Engine(MODELS, self.manifest)
+        self.worker: WorkerState = native_state(
+            "bench", self.engine, self.manifest, datetime.now(UTC)
+        )
+        self.heart = Heart()
+        self.repeats = repeats
+        self.chance = random.Random(seed)
+        self.seq = 0
+
+    def ask(self, workload: Workload, only: StrategyName | None = None) -> StrategyReply:
+        """Put a workload to the heart; with `only`, ask what that strategy would do."""
+        request = workload.request().model_copy(update={"strategy": only})
+        stimulus = RequestReceived("r", "strategy", strategy_request(request, self.worker))
+        (answer,) = [one for one in self.heart.handle(stimulus) if isinstance(one, Answer)]
+        assert isinstance(answer.reply, StrategyReply)
+        return answer.reply
+
+    def measure(
+        self, workload: Workload, waves: Mapping[StrategyName, list[list[str]]]
+    ) -> dict[StrategyName, list[JobResult]]:
+        """Run every strategy, lap by lap in shuffled order; return the laps, fastest first.
+
+        The first lap of each measures memory, warms up, and is not counted for time.
+        """
+        # The same waves under two names are run once: they can't differ but by chance.
+        same: dict[str, StrategyName] = {}
+        twins = {one: same.setdefault(repr(waves[one]), one) for one in waves}
+        different = {one: waves[one] for one in same.values()}
+        peaks = {
+            one: self._run(workload, one, found, memory=True)
+            for one, found in different.items()
+            if one == "sequential" or workload.goal == "memory"
+        }
+        # Sessions of the memory pass are gone: they are loaded again, uncounted.
+        once = {one: _wall(self._run(workload, one, found)) for one, found in different.items()}
+        once = {one: _wall(self._run(workload, one, found)) for one, found in different.items()}
+        laps: dict[StrategyName, list[JobResult]] = {one: [] for one in different}
+        enough = math.ceil(_LAP_MS / max(once.values()))
+        for _ in range(min(_MOST_LAPS, max(self.repeats, enough))):
+            for one in self.chance.sample(list(different), len(different)):
+                lap = self._run(workload, one, waves[one])
+                peak = peaks.get(one)
+                if peak is not None:
+                    memory = {model.model: model.memory_mb for model in peak.models}
+                    models = [
+                        model.model_copy(update={"memory_mb": memory[model.model]})
+                        for model in lap.models
+                    ]
+                    lap = lap.model_copy(
+                        update={"peak_memory_mb": peak.peak_memory_mb, "models": models}
+                    )
+                laps[one].append(lap)
+        for found in laps.values():
+            found.sort(key=_wall)
+        return {one: laps[twin] for one, twin in twins.items()}
+
+    def learn(self, laps: Mapping[StrategyName, list[JobResult]]) -> None:
+        """Let the heart take the middle lap of each strategy."""
+        for found in {id(found): found for found in laps.values()}.values():
+            middle = found[len(found) // 2]
+            self.seq += 1
+            data = execution_of(middle, self.worker)
+            self.heart.handle(
+                MeasurementLogged(self.seq, "bench", str(self.seq), datetime.now(UTC), data)
+            )
+
+    def _run(
+        self,
+        workload: Workload,
+        strategy: StrategyName,
+        waves: list[list[str]],
+        *,
+        memory: bool = False,
+    ) -> JobResult:
+        result = self.engine.run(
+            RunJob(
+                job_id="bench",
+                models=[JobModel(model=name, batch_size=batch) for name, batch in workload.items],
+                strategy=strategy,
+                waves=waves,
+                repeats=1,
+                warm_up=memory,
+                measure_memory=memory,
+            ),
+            "bench",
+        )
+        assert result.outcome == "ok", result.message
+        return result
+
+
+def _wall(lap: JobResult) -> float:
+    assert lap.wall_time_ms is not None
+    return lap.wall_time_ms.median
+
+
+def cost(goal: Goal, laps: Sequence[JobResult]) -> float:
+    """Return what laps of one strategy came to by a goal: lower is better."""
+    match goal:
+        case "latency":
+            ends = [
+                statistics.fmean(one.start_ms + one.latency_ms.median for one in lap.models)
+                for lap in laps
+            ]
+            return statistics.median(ends)
+        case "memory":
+            return laps[0].peak_memory_mb or float("inf")
+        case _:
+            return statistics.median(_wall(lap) for lap in laps)
+
+
+def predicted_cost(goal: Goal, outcome: StrategyOutcome) -> float | None:
+    """Return what an outcome was predicted to come to."""
+    if goal == "latency":
+        return outcome.mean_latency_ms.value if outcome.mean_latency_ms else None
+    if goal == "memory":
+        return outcome.memory_mb.value if outcome.memory_mb else None
+    return outcome.total_latency_ms.value
+
+
+def fixed_rule(workload: Workload) -> StrategyName:
+    """Return what the rule of thumb says."""
+    if workload.goal == "memory":
+        return "sequential"
+    return "parallel" if len(workload.items) <= 3 else "batched"
+
+
+def default_waves(workload: Workload) -> dict[StrategyName, list[list[str]]]:
+    """Return waves for a workload of which nothing is known."""
+    names = [name for name, _ in workload.items]
+    half = (len(names) + 1) // 2
+    return {
+        "sequential": [[name] for name in names],
+        "parallel": [names],
+        "batched": [names[:half], names[half:]],
+    }
+
+
+def run(count: int, repeats: int, seed: int) -> None:
+    """Measure everything, print it, and leave it as JSON."""
+    bench = Bench(repeats, seed)
+    names = [one.id for one in bench.manifest.models if not one.part]
+    regrets: list[dict[str, float]] = []
+    errors: list[float] = []
+    chosen_counts: dict[str, int] = {}
+    rows: list[dict[str, Any]] = []
+    began = time.monotonic()
+    for number, workload in enumerate(workloads(count, names, seed)):
+        asked = time.perf_counter()
+        reply = bench.ask(workload)
+        asked = time.perf_counter() - asked
+        waves = default_waves(workload)
+        for one in [*([reply.chosen] if reply.chosen else []), *reply.alternatives]:
+            waves[one.strategy] = one.waves
+        laps = bench.measure(workload, waves)
+        costs = {one: cost(workload.goal, found) for one, found in laps.items()}
+        best = min(costs.values())
+        choice = reply.chosen.strategy if reply.chosen else "sequential"
+        chosen_counts[choice] = chosen_counts.get(choice, 0) + 1
+        if reply.chosen is not None and (p := predicted_cost(workload.goal, reply.chosen)):
+            errors.append(abs(p - costs[choice]) / costs[choice])
+        regrets.append(
+            {
+                "Placewise": costs[choice] / best - 1,
+                **{f"always {one}": costs[one] / best - 1 for one in STRATEGIES},
+                "a random choice": statistics.fmean(costs.values()) / best - 1,
+                "the fixed rule": costs[fixed_rule(workload)] / best - 1,
+            }
+        )
+        rows.append(
+            {
+                "n": number + 1,
+                "goal": workload.goal,
+                "models": ", ".join(f"{name}@{batch}" for name, batch in workload.items),
+                "chosen": choice,
+                "best": min(costs, key=costs.__getitem__),
+                "regret": regrets[-1]["Placewise"],
+                "asked ms": 1e3 * asked,
+            }
+        )
+        bench.learn(laps)
+    bench.engine.close()
+    print(f"{count} workloads in {time.monotonic() - began:.0f} s; chosen: {chosen_counts}")
+    publish("strategies-workloads", "Each workload", rows)
+    publish(
+        "strategies",
+        f"Mean regret over {count} workloads; predicted totals are off by a median of "
+        f"{statistics.median(errors[FIRST:] or errors):.1%}",
+        [
+            {
+                "policy": policy,
+                "all": statistics.fmean(one[policy] for one in regrets),
+                f"after the first {FIRST}": statistics.fmean(
+                    one[policy] for one in regrets[FIRST:]
+                ),
+                "largest": max(one[policy] for one in regrets[FIRST:]),
+            }
+            for policy in regrets[0]
+        ],
+    )
+
+
+def main(arguments: list[str]) -> None:
+    """Run both parts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workloads", type=int, default=40)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=("worker", "pairs"))
+    asked = parser.parse_args(arguments)
+    if asked.only != "pairs":
+        run(asked.workloads, asked.repeats, asked.seed)
+    if asked.only != "worker":
+        pairs.main()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
