@@ -170,6 +170,14 @@ class Unplaced(Message):
     would_fit_if: str
 
 
+class Move(Message):
+    """A model that has to go from one device to another; None where it is on no device now."""
+
+    model: str
+    from_device: str | None
+    to_device: str
+
+
 class PlaceReply(Message):
     """Models onto devices: first as many as possible, then the best for the goal.
 
@@ -186,6 +194,8 @@ class PlaceReply(Message):
     objective: float = Field(description="Of the goal, higher is better")
     bound: float = Field(description="No placement of as many models exceeds this objective")
     optimal: bool = Field(description="Whether `objective` reaches `bound`")
+    admitted: bool = Field(True, description="Whether every model has a place")
+    moves: list[Move] = Field([], description="What has to be moved from where it is now")
     reasons: list[str]
 
 

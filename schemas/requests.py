@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, Strict, ValidationError, model_validator
 
 from schemas.base import Count, Message, Name, Quantity, Share, Weight
 from schemas.capacity import Find
@@ -121,6 +121,9 @@ class RecommendRequest(Request):
     limits: HardwareLimits = HardwareLimits()
 
 
+NameGroup = Annotated[list[Name], Field(min_length=2, max_length=200)]
+
+
 class WorkItem(Message):
     """One model of a workload."""
 
@@ -129,6 +132,9 @@ class WorkItem(Message):
     latency_limit_ms: Quantity | None = Field(None, description="Its latency objective")
     batches: Annotated[int, Field(ge=1, le=1_000)] | None = Field(
         None, description="How many batches there are to run, one after another; 1 if left out"
+    )
+    devices: list[Name] | None = Field(
+        None, min_length=1, max_length=200, description="Only onto these (place); any if left out"
     )
     max_batch_size: Annotated[int, Field(ge=1, le=4_096)] | None = Field(
         None, description="Its batches may be joined into larger ones of at most so many items"
@@ -142,6 +148,11 @@ class Device(Message):
     hardware: HardwareRef
     memory_mb: Quantity | None = Field(None, description="Looked up by hardware if left out")
     cost_per_hour: Quantity | None = None
+    used_memory_mb: Quantity | None = Field(None, description="By what already runs there")
+    load: Annotated[float, Strict(), Field(ge=0, lt=1)] | None = Field(
+        None, description="Share of its time that what already runs there takes"
+    )
+    failed: bool = Field(False, description="Nothing is placed there; what ran there is re-placed")
 
 
 class PlacementLimits(Message):
@@ -150,6 +161,7 @@ class PlacementLimits(Message):
     memory_mb: Quantity | None = Field(None, description="Per device, below its capacity")
     power_w: Quantity | None = Field(None, description="Per device")
     latency_ms: Quantity | None = Field(None, description="Per model")
+    cost_per_hour: Quantity | None = Field(None, description="Of all devices that are used")
 
 
 class PlaceRequest(Request):
@@ -159,11 +171,36 @@ class PlaceRequest(Request):
     devices: list[Device] = Field(min_length=1, max_length=200)
     goal: Goal = "throughput"
     limits: PlacementLimits = PlacementLimits()
+    together: list[NameGroup] = Field(
+        [], max_length=200, description="Affinity: models of one group go onto one device"
+    )
+    apart: list[NameGroup] = Field(
+        [], max_length=200, description="Exclusion: no two models of one group share a device"
+    )
+    current: dict[Name, Name] | None = Field(
+        None, description="On which device each model is now; move as little as `move_cost` allows"
+    )
+    move_cost: Annotated[float, Strict(), Field(ge=0, le=10)] = Field(
+        0.05, description="A move must gain the moved model this much speed, as a share of it"
+    )
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
-        _refuse_doubles([item.model.name for item in self.models], "models")
-        _refuse_doubles([device.name for device in self.devices], "devices")
+        models = [item.model.name for item in self.models]
+        devices = [device.name for device in self.devices]
+        _refuse_doubles(models, "models")
+        _refuse_doubles(devices, "devices")
+        for what, groups in (("together", self.together), ("apart", self.apart)):
+            unknown = sorted({name for group in groups for name in group} - set(models))
+            if unknown:
+                raise ValueError(f"{what} that names models of the request, not {unknown[0]}")
+        for item in self.models:
+            unknown = sorted(set(item.devices or ()) - set(devices))
+            if unknown:
+                raise ValueError(f"devices of {item.model.name} in the request, not {unknown[0]}")
+        unknown = sorted((self.current or {}).keys() - set(models))
+        if unknown:
+            raise ValueError(f"current that names models of the request, not {unknown[0]}")
         return self
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from schemas.replies import DeviceLoad, Estimates, PlacedModel, PlaceReply, Unplaced
+from schemas.replies import DeviceLoad, Estimates, Move, PlacedModel, PlaceReply, Unplaced
 from schemas.requests import PlaceRequest
 from strategies.contention import Contention, Speed, TakingTurns
 from strategies.intervals import slowed, sped
@@ -85,8 +85,19 @@ def place(
         The placement, in order of names. `placed` carries each model's metrics as they will be
         there, beside the others; `prediction_id` is that of the model alone.
     """
-    problem = build(request, cells, capacities_mb or {}, contention or TakingTurns())
+    request, cells, capacities = _as_left(request, cells, capacities_mb or {})
+    if not request.devices:
+        return _nowhere(request, decision_id)
+    problem = build(request, cells, capacities, contention or TakingTurns())
     answer = _solve(problem, time_limit_s)
+    limit = request.limits.cost_per_hour
+    while limit is not None and _cost(problem, answer.where) > limit:
+        # Which device to do without is not searched for: the dearest for what it carries goes.
+        request = _without_dearest(problem, answer.where, request)
+        if not request.devices:
+            return _nowhere(request, decision_id)
+        problem = build(request, cells, capacities, contention or TakingTurns())
+        answer = replace(_solve(problem, time_limit_s), optimal=False)
     groups = [
         np.flatnonzero(answer.where == device).tolist() for device in range(len(problem.devices))
     ]
@@ -126,8 +137,107 @@ def place(
         objective=answer.objective,
         bound=answer.bound,
         optimal=answer.optimal,
+        admitted=not unplaced,
+        moves=_moves(request, problem, answer.where),
         reasons=_reasons(problem, answer, loads, unplaced),
     )
+
+
+# What a fleet is left with
+
+
+def _as_left(
+    request: PlaceRequest,
+    cells: Mapping[tuple[str, str], PlacementCell],
+    capacities: Mapping[str, float],
+) -> tuple[PlaceRequest, Mapping[tuple[str, str], PlacementCell], Mapping[str, float]]:
+    """Return the request with what already runs, and what has failed, taken out of its devices."""
+    devices = []
+    free = dict(capacities)
+    left = dict(cells)
+    for device in request.devices:
+        if device.failed:
+            continue
+        used = device.used_memory_mb
+        if used is not None:
+            has = device.memory_mb if device.memory_mb is not None else capacities.get(device.name)
+            if has is not None and used >= has:
+                continue  # full
+            if device.memory_mb is not None:
+                device = device.model_copy(update={"memory_mb": device.memory_mb - used})  # noqa: PLW2901
+            elif has is not None:
+                free[device.name] = has - used
+        if device.load:
+            idle = 1 - device.load
+            for item in request.models:
+                cell = cells.get((item.model.name, device.name))
+                if cell is not None:
+                    slower = _beside(cell.estimates, Speed(idle, idle, idle))
+                    left[item.model.name, device.name] = replace(cell, estimates=slower)
+        devices.append(device)
+    return request.model_copy(update={"devices": devices}), left, free
+
+
+def _nowhere(request: PlaceRequest, decision_id: str) -> PlaceReply:
+    """Return the answer where no device is left."""
+    return PlaceReply(
+        decision_id=decision_id,
+        goal=request.goal,
+        placed=[],
+        unplaced=[
+            Unplaced(
+                model=item.model.name,
+                limit="devices",
+                reason="every device has failed, is full, or costs more than is allowed",
+                would_fit_if="there were one more device",
+            )
+            for item in sorted(request.models, key=lambda item: item.model.name)
+        ],
+        devices=[],
+        objective=0.0,
+        bound=0.0,
+        optimal=True,
+        admitted=False,
+        reasons=["no device is left to place anything on"],
+    )
+
+
+def _cost(problem: Problem, where: Ints) -> float:
+    used = {int(device) for device in where if device != NOWHERE}
+    return math.fsum(problem.devices[device].cost_per_hour or 0.0 for device in used)
+
+
+def _without_dearest(problem: Problem, where: Ints, request: PlaceRequest) -> PlaceRequest:
+    """Return the request without the used device that costs most for each model it carries."""
+    used = sorted({int(device) for device in where if device != NOWHERE})
+    dearest = max(
+        used,
+        key=lambda device: (
+            (problem.devices[device].cost_per_hour or 0.0) / int((where == device).sum()),
+            problem.devices[device].name,
+        ),
+    )
+    gone = problem.devices[dearest].name
+    return request.model_copy(
+        update={"devices": [device for device in request.devices if device.name != gone]}
+    )
+
+
+def _moves(request: PlaceRequest, problem: Problem, where: Ints) -> list[Move]:
+    if request.current is None:
+        return []
+    moves = []
+    for item, device in zip(problem.items, where.tolist(), strict=True):
+        now = request.current.get(item.model.name)
+        if device != NOWHERE and problem.devices[device].name != now:
+            moves.append(
+                Move(
+                    model=item.model.name,
+                    from_device=now,
+                    to_device=problem.devices[device].name,
+                )
+            )
+    return moves
 
 
 # The solution
@@ -281,6 +391,14 @@ def _nowhere_alone(problem: Problem, i: int) -> Unplaced:
     reason = " and ".join(
         f"{limit} on {count} of {len(found)} devices" for limit, count in sorted(counts.items())
     )
+    ruled = {"affinity", "devices"} & counts.keys()
+    if ruled and len(ruled) == len(counts):
+        return Unplaced(
+            model=name,
+            limit="affinity" if "affinity" in ruled else "devices",
+            reason=f"the request's own rules leave no device for {name}: {reason}",
+            would_fit_if="its devices, or who it must be together with and apart from, were others",
+        )
     known = [(one.needs / one.allowed, d, one) for d, one in found if one.needs and one.allowed]
     if known:
         _, d, nearest = min(known, key=lambda entry: entry[:2])
@@ -290,7 +408,7 @@ def _nowhere_alone(problem: Problem, i: int) -> Unplaced:
             reason=f"{name} can run on no device: {reason} stands in the way",
             would_fit_if=_change(nearest, problem.devices[d].name),
         )
-    d, nearest = found[0]
+    d, nearest = next(pair for pair in found if pair[1].limit in NAMES)
     return Unplaced(
         model=name,
         limit=nearest.limit,

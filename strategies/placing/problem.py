@@ -51,7 +51,9 @@ TOLERANCE: Final = 1e-6
 NOWHERE: Final = -1
 """The device of a model that is not placed."""
 
-Obstacle = Literal["memory_mb", "power_w", "latency_ms", "throughput_per_s", "energy_j"]
+Obstacle = Literal[
+    "memory_mb", "power_w", "latency_ms", "throughput_per_s", "energy_j", "devices", "affinity"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,10 @@ class Problem:
         power: watts; 0 without a limit on power.
         power_room: the largest sum of solo powers by the number of models, [device, 0..M].
         most: with how many models in all a model may share a device, by its latency limit.
-        speed: normalised speed by the number of models, [device, 0..M]; None if the contention
-            wants to know which models they are.
+        speed: normalised speed by the number of models, [device, 0..M]; None if it matters which
+            models they are: to the contention, or to rules on who may be with whom.
+        clusters: the models in groups that go onto one device, most of them of one model.
+        apart: groups of which no two may share a device.
     """
 
     goal: Goal
@@ -110,6 +114,8 @@ class Problem:
     latency_limit: Floats
     speed: Floats | None
     blocked: Mapping[tuple[int, int], Blocked]
+    clusters: tuple[tuple[int, ...], ...]
+    apart: tuple[frozenset[int], ...]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -129,6 +135,8 @@ class Problem:
         chosen = list(models)
         if not chosen:
             return 0.0
+        if not self._allowed_together(chosen):
+            return -math.inf
         speeds = np.array([speed.value for speed in self.group_speeds(device, chosen)])
         if not self._group_fits(device, chosen, speeds):
             return -math.inf
@@ -137,6 +145,15 @@ class Problem:
             return float((a / speeds).sum())
         weight = 1.0 if self.goal == "throughput" else TIE
         return float(a.sum() + weight * np.log(speeds).sum())
+
+    def _allowed_together(self, chosen: Sequence[int]) -> bool:
+        """Return whether affinities and exclusions let exactly these share a device."""
+        here = set(chosen)
+        return all(len(here & group) < 2 for group in self.apart) and all(
+            here.isdisjoint(cluster) or here.issuperset(cluster)
+            for cluster in self.clusters
+            if len(cluster) > 1
+        )
 
     def _group_fits(self, device: int, chosen: list[int], speeds: Floats) -> bool:
         latency = self.latency[chosen, device]
@@ -200,7 +217,11 @@ def build(
     items = tuple(sorted(request.models, key=lambda item: item.model.name))
     devices = tuple(sorted(request.devices, key=lambda device: device.name))
     count, fleet = len(items), len(devices)
-    speed = _speeds(contention, devices, count)
+    names = [item.model.name for item in items]
+    clusters = _clusters(names, request.together)
+    apart = tuple(frozenset(names.index(name) for name in group) for group in request.apart)
+    ruled = bool(apart) or len(clusters) < count
+    speed = None if ruled else _speeds(contention, devices, count)
 
     table = [
         [
@@ -215,6 +236,9 @@ def build(
     power = _power(table, request.limits.power_w, blocked)
     latency, latency_limit = _latency(request, items, table, blocked)
     a, own = _worths(request.goal, items, table, blocked)
+
+    _rules(items, devices, clusters, apart, blocked)
+    _price_moves(request, items, devices, a)
 
     allowed = np.ones((count, fleet), dtype=np.bool_)
     for pair in blocked:
@@ -247,7 +271,60 @@ def build(
         latency_limit=latency_limit,
         speed=speed,
         blocked=blocked,
+        clusters=clusters,
+        apart=apart,
     )
+
+
+def _clusters(
+    names: Sequence[str], together: Sequence[Sequence[str]]
+) -> tuple[tuple[int, ...], ...]:
+    """Return the models in groups that go onto one device. Groups that overlap become one."""
+    member = {name: {index} for index, name in enumerate(names)}
+    for group in together:
+        joined = set().union(*(member[name] for name in group))
+        for index in joined:
+            member[names[index]] = joined
+    found = {tuple(sorted(group)) for group in member.values()}
+    return tuple(sorted(found))
+
+
+def _rules(
+    items: Sequence[WorkItem],
+    devices: Sequence[Device],
+    clusters: Sequence[Sequence[int]],
+    apart: Sequence[frozenset[int]],
+    blocked: dict[tuple[int, int], Blocked],
+) -> None:
+    """Note where models may not run by the request's own rules."""
+    for i, item in enumerate(items):
+        for d, device in enumerate(devices):
+            if item.devices is not None and device.name not in item.devices:
+                blocked.setdefault((i, d), Blocked("devices", None, None))
+    for cluster in clusters:
+        torn = any(len(group.intersection(cluster)) > 1 for group in apart)
+        for d in range(len(devices)):
+            # What can't go there takes along who goes where it goes.
+            if torn or (len(cluster) > 1 and any((i, d) in blocked for i in cluster)):
+                for i in cluster:
+                    blocked.setdefault((i, d), Blocked("affinity", None, None))
+
+
+def _price_moves(
+    request: PlaceRequest, items: Sequence[WorkItem], devices: Sequence[Device], a: Floats
+) -> None:
+    """Take from the worth of every pair that would be a move what a move costs."""
+    if request.current is None:
+        return
+    price = math.log1p(request.move_cost) if request.goal != "latency" else request.move_cost
+    scale = {"throughput": 1.0, "latency": 1.0, "energy": 1.0, "memory": TIE}[request.goal]
+    names = {device.name: d for d, device in enumerate(devices)}
+    for i, item in enumerate(items):
+        here = names.get(request.current.get(item.model.name, ""))
+        if here is not None:
+            penalty = np.full(len(devices), scale * price)
+            penalty[here] = 0.0
+            a[i] -= penalty
 
 
 def _speeds(contention: Contention, devices: Sequence[Device], count: int) -> Floats | None:

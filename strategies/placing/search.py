@@ -232,20 +232,26 @@ def _make_room(state: _State) -> bool:
 
 
 def _by_group(problem: Problem) -> Ints:
-    """Search under a contention that must be asked for each group: greedy, then single moves."""
+    """Search where it matters who is with whom: greedy, then moves of one model or cluster."""
     groups = _Groups(problem)
-    count = len(problem.items)
     size = np.where(problem.allowed, problem.memory, np.inf).min(axis=1)
-    for i in sorted(range(count), key=lambda i: (problem.allowed[i].sum(), -size[i], i)):
-        groups.put(i)
+    clusters = sorted(
+        problem.clusters,
+        key=lambda one: (problem.allowed[one[0]].sum(), -len(one), -max(size[i] for i in one), one),
+    )
+    for cluster in clusters:
+        groups.put(cluster)
     moved = True
     while moved and len(groups.priced) < _GROUPS:
-        moved = sum(groups.move(i) for i in range(count)) > 0
+        moved = sum(groups.move(cluster) for cluster in clusters) > 0
     return groups.where
 
 
+_Cluster = tuple[int, ...]
+
+
 class _Groups:
-    """A placement under a contention that must be asked for each group of models."""
+    """A placement under a contention or rules that must be asked for each group of models."""
 
     def __init__(self, problem: Problem) -> None:
         count, fleet = problem.shape
@@ -254,7 +260,7 @@ class _Groups:
         self.on: list[list[int]] = [[] for _ in range(fleet)]
         self.priced: dict[tuple[int, tuple[int, ...]], float] = {}
 
-    def worth(self, device: int, models: list[int]) -> float:
+    def worth(self, device: int, models: Sequence[int]) -> float:
         """Return what a device is worth with `models`; asked once for each group."""
         key = (device, tuple(sorted(models)))
         found = self.priced.get(key)
@@ -262,33 +268,37 @@ class _Groups:
             found = self.priced[key] = self.problem.group_worth(*key)
         return found
 
-    def best_device(self, i: int) -> tuple[float, int]:
-        """Return the most that a model can add, and where; of equal devices the first."""
+    def best_device(self, cluster: _Cluster) -> tuple[float, int]:
+        """Return the most that a cluster can add, and where; of equal devices the first."""
         best = (-np.inf, NOWHERE)
-        for d in np.flatnonzero(self.problem.allowed[i]).tolist():
-            gain = self.worth(d, [*self.on[d], i]) - self.worth(d, self.on[d])
+        for d in np.flatnonzero(self.problem.allowed[cluster[0]]).tolist():
+            gain = self.worth(d, [*self.on[d], *cluster]) - self.worth(d, self.on[d])
             if gain > best[0]:
                 best = (gain, d)
         return best
 
-    def put(self, i: int) -> bool:
-        """Place a model that is nowhere. Return whether there was room."""
-        _, device = self.best_device(i)
+    def put(self, cluster: _Cluster) -> bool:
+        """Place a cluster that is nowhere. Return whether there was room."""
+        _, device = self.best_device(cluster)
         if device == NOWHERE:
             return False
-        self.on[device].append(i)
-        self.where[i] = device
+        self._set(cluster, device)
         return True
 
-    def move(self, i: int) -> bool:
-        """Move a model to where it adds the most. Return whether anything changed."""
-        here = int(self.where[i])
+    def move(self, cluster: _Cluster) -> bool:
+        """Move a cluster to where it adds the most. Return whether anything changed."""
+        here = int(self.where[cluster[0]])
         if here == NOWHERE:
-            return self.put(i)
+            return self.put(cluster)
         before = self.worth(here, self.on[here])
-        self.on[here].remove(i)
-        gain, device = self.best_device(i)
+        for i in cluster:
+            self.on[here].remove(i)
+        gain, device = self.best_device(cluster)
         better = gain > before - self.worth(here, self.on[here]) + _WORTH_IT
-        self.where[i] = device if better else here
-        self.on[int(self.where[i])].append(i)
+        self._set(cluster, device if better else here)
         return better
+
+    def _set(self, cluster: _Cluster, device: int) -> None:
+        for i in cluster:
+            self.on[device].append(i)
+            self.where[i] = device

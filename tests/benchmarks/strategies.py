@@ -14,6 +14,7 @@ Then two jobs on one GPU (`tests.benchmarks.pairs`).
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import random
 import statistics
@@ -42,6 +43,7 @@ from tests.benchmarks.report import publish
 
 MODELS = Path("build/models")
 STRATEGIES: tuple[StrategyName, ...] = ("sequential", "parallel", "batched")
+RECORD = Path("build/bench/strategies-laps.json")
 GOALS: tuple[Goal, ...] = ("throughput", "latency", "memory")
 BATCHES = (1, 2, 4, 8)
 _LAP_MS = 600.0
@@ -223,8 +225,22 @@ def default_waves(workload: Workload) -> dict[StrategyName, list[list[str]]]:
     }
 
 
-def run(count: int, repeats: int, seed: int) -> None:
-    """Measure everything, print it, and leave it as JSON."""
+Laps = dict[StrategyName, list[JobResult]]
+
+
+def _recorded(path: Path, number: int) -> Laps:
+    """Return the laps that an earlier run measured of a workload."""
+    found = json.loads(path.read_text())[number]
+    return {one: [JobResult.model_validate(lap) for lap in laps] for one, laps in found.items()}
+
+
+def run(count: int, repeats: int, seed: int, replay: Path | None) -> None:
+    """Measure everything, print it, and leave it as JSON.
+
+    With `replay`, laps are those of an earlier run: to see what a change of the learners does.
+    Waves that it would now choose but did not run then are judged by those that ran.
+    """
+    record: list[Any] = []
     bench = Bench(repeats, seed)
     names = [one.id for one in bench.manifest.models if not one.part]
     regrets: list[dict[str, float]] = []
@@ -239,7 +255,13 @@ def run(count: int, repeats: int, seed: int) -> None:
         waves = default_waves(workload)
         for one in [*([reply.chosen] if reply.chosen else []), *reply.alternatives]:
             waves[one.strategy] = one.waves
-        laps = bench.measure(workload, waves)
+        laps = _recorded(replay, number) if replay else bench.measure(workload, waves)
+        record.append(
+            {
+                one: [lap.model_dump(exclude_none=True) for lap in found]
+                for one, found in laps.items()
+            }
+        )
         costs = {one: cost(workload.goal, found) for one, found in laps.items()}
         best = min(costs.values())
         choice = reply.chosen.strategy if reply.chosen else "sequential"
@@ -267,6 +289,11 @@ def run(count: int, repeats: int, seed: int) -> None:
         )
         bench.learn(laps)
     bench.engine.close()
+    if replay is None:
+        RECORD.parent.mkdir(parents=True, exist_ok=True)
+        RECORD.write_text(json.dumps(record))
+    held = bench.heart.company.contention.held(bench.worker.hardware.name)  # type: ignore[union-attr]
+    print(f"held: {held}")
     print(f"{count} workloads in {time.monotonic() - began:.0f} s; chosen: {chosen_counts}")
     publish("strategies-workloads", "Each workload", rows)
     publish(
@@ -293,10 +320,11 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--workloads", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--replay", type=Path, help="laps of an earlier run, as it left them")
     parser.add_argument("--only", choices=("worker", "pairs"))
     asked = parser.parse_args(arguments)
     if asked.only != "pairs":
-        run(asked.workloads, asked.repeats, asked.seed)
+        run(asked.workloads, asked.repeats, asked.seed, asked.replay)
     if asked.only != "worker":
         pairs.main()
 

@@ -6,13 +6,17 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from tests.support.agent import AgentProcess, benchmark_event, wait_until
 from tests.support.broker import a_broker
 from tests.support.foreign import Foreign
+from tests.support.models import needs_models
+from tests.support.worker import WorkerProcess
 
 MISSING = [name for name in ("mosquitto_pub", "mosquitto_rr") if shutil.which(name) is None]
 
@@ -289,3 +293,34 @@ def test_capacity(taught: AgentProcess) -> None:
             8030.0 * (1.0 if one["precision"] == "int8" else 0.5)
         )
     assert all(one["largest"] is None and one["notes"] for one in rows[4:])
+
+
+@needs_models
+def test_execute(tmp_path: Path) -> None:
+    """A decision, the job that carries it out, and the event that answers it, all in one log."""
+    models = ["ocr-direction", "silero-vad"]
+    body = {"models": [{"model": name} for name in models], "repeats": 2}
+    with (
+        a_broker("mosquitto", tmp_path) as broker,
+        AgentProcess(tmp_path, broker.port).start() as agent,
+        WorkerProcess(tmp_path, broker.port),
+        Foreign(broker.port) as listener,
+    ):
+        listener.subscribe("placewise/v1/events/execution/#")
+        first = ask(agent, "execute", {**body, "strategy": "sequential"})
+        assert first["result"]["outcome"] == "ok"
+        listener.received()
+        wait_until(lambda: ask(agent, "status", {})["events_logged"] == 1, 20, "learnt")
+        reply = ask(agent, "execute", {**body, "strategy": "parallel"})
+        event = json.loads(listener.received().payload)
+        wait_until(lambda: ask(agent, "status", {})["events_logged"] == 2, 20, "logged")
+        assert agent.terminate() == 0
+        with duckdb.connect(str(agent.store), read_only=True) as log:
+            kinds = log.execute(
+                "SELECT kind FROM log WHERE contains(body::VARCHAR, ?) ORDER BY seq",
+                [reply["decision_id"]],
+            ).fetchall()
+    assert reply["result"]["outcome"] == "ok"
+    assert reply["result"]["waves"] == [models]
+    assert event["data"]["decision_id"] == reply["decision_id"] == reply["result"]["decision_id"]
+    assert kinds == [("answer",), ("execution",)]
