@@ -13,6 +13,12 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
 FLOOR: Final = 0.5
 """The smallest sum of normalised speeds that is thought possible."""
 
@@ -88,6 +94,19 @@ class Contention(Protocol):
         """Return the speed of each of any `count` models; None if it depends on which they are."""
         ...
 
+    def many(self, models: Sequence[str], device: str, sets: Flags) -> Floats | None:
+        """Return the predicted speeds in many sets of models at once; None if it can't.
+
+        Args:
+            models: in the order of the columns of `sets`.
+            device: where.
+            sets: `(n, m)`, which models each set holds.
+
+        Returns:
+            `(n, m)` the values of `speeds`; of models that a set does not hold, anything.
+        """
+        ...
+
 
 class _ByCount:
     """A contention that depends on nothing but the count."""
@@ -98,6 +117,12 @@ class _ByCount:
     def speeds(self, models: Sequence[str], device: str) -> Sequence[Speed]:
         """Return the same speed for every model."""
         return [self.by_count(len(models), device)] * len(models)
+
+    def many(self, models: Sequence[str], device: str, sets: Flags) -> Floats | None:
+        """Return the speed by count."""
+        by_count = [1.0, *(self.by_count(n, device).value for n in range(1, len(models) + 1))]
+        each = np.array(by_count)[sets.sum(axis=1)]
+        return np.repeat(each[:, None], len(models), axis=1)
 
     def held(self, device: str) -> float:
         """Return 0: time that is not used by one is there for the others."""

@@ -18,7 +18,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from strategies.contention import ALONE, Contention, Speed
+from strategies.contention import ALONE, Contention, Flags, Floats, Speed
 
 
 class Portion(NamedTuple):
@@ -138,6 +138,12 @@ class WithSharing(Contention):
     def held(self, device: str) -> float:
         """Return the inner answer."""
         return self.inner.held(device)
+
+    def many(self, models: Sequence[str], device: str, sets: Flags) -> Floats | None:
+        """Return the inner answer, unless some of the models share."""
+        if any(len(unit) > 1 for unit in self.sharing.units(models)):
+            return None
+        return self.inner.many(models, device, sets)
 
     def by_count(self, count: int, device: str) -> Speed | None:
         """Return the inner answer while nobody shares; then it matters which models they are."""

@@ -43,7 +43,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from strategies.contention import ALONE, FLOOR, Contention, Speed, Untaught, finish
+from strategies.contention import ALONE, FLOOR, Contention, Flags, Speed, Untaught, finish
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -379,6 +379,22 @@ class Learnt(Contention):
             return ALONE
         return None if self._known(device) else self.before.by_count(count, device)
 
+    def many(self, models: Sequence[str], device: str, sets: Flags) -> Floats | None:
+        """Return the predicted speeds in many sets of models at once."""
+        if not self._known(device):
+            return self.before.many(models, device, sets)
+        index, mean, _, _ = self._table(device)
+        chosen = [index[model] for model in models]
+        effects = mean[np.ix_(chosen, chosen)].copy()
+        np.fill_diagonal(effects, 0.0)
+        counts = sets.sum(axis=1)
+        priors = -0.5 * np.log(np.maximum(1, counts))
+        values = np.minimum(1.0, np.exp(priors[:, None] + sets @ effects.T))
+        whole = np.where(sets, values, 0.0).sum(axis=1)
+        lift = np.maximum(1.0, FLOOR / np.maximum(whole, 1e-12))
+        found: Floats = np.where(counts[:, None] > 1, np.minimum(1.0, values * lift[:, None]), 1.0)
+        return found
+
     def of(self, models: Sequence[Any]) -> list[Speed]:
         """Return the speeds of `models`, learnt or not."""
         assert self.hardware is not None
@@ -490,6 +506,15 @@ def _kernel(one: _Elements, two: _Elements, part: Part | None = None) -> Floats:
     return found
 
 
+def _own_kernel(elements: _Elements) -> Floats:
+    """Return each element's covariance with itself."""
+    known = [~np.isnan(side[:, 0]) for side in (elements.own, elements.other)]
+    own, other = (np.where(one, 1.0, 1.0 - _SAME) for one in known)
+    found: Floats = _BOTH * own * other + _OWN * own + _OTHER * other + _CONSTANT
+    found += _LINEAR * np.square(elements.shared).sum(axis=1)
+    return found
+
+
 def _by_row(columns: Floats, sizes: Ints) -> Floats:
     """Return sums over the elements of each row, for every line of `columns`."""
     if not len(sizes):
@@ -548,8 +573,7 @@ def _posterior(
 ) -> tuple[Floats, Floats]:
     """Return mean and variance of each element's effect, or of the sum of all of them."""
     like = _by_row(_kernel(elements, device.elements), device.sizes)
-    prior = _kernel(elements, elements)
-    before = np.array([prior.sum()]) if together else np.diag(prior).copy()
+    before = np.array([_kernel(elements, elements).sum()]) if together else _own_kernel(elements)
     if together:
         like = like.sum(axis=0, keepdims=True)
     inverse = device.inverse

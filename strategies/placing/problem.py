@@ -132,37 +132,63 @@ class Problem:
 
     def group_worth(self, device: int, models: Sequence[int]) -> float:
         """Return what a device is worth with these models; minus infinity if it breaks a limit."""
-        chosen = list(models)
-        if not chosen:
+        if not models:
             return 0.0
-        if not self._allowed_together(chosen):
-            return -math.inf
-        speeds = np.array([speed.value for speed in self.group_speeds(device, chosen)])
-        if not self._group_fits(device, chosen, speeds):
-            return -math.inf
+        chosen = np.array(models)
+        found = self.worths(device, chosen, np.ones((1, len(chosen)), dtype=np.bool_))
+        if found is not None:
+            return float(found[0])
+        speeds = np.array([[speed.value for speed in self.group_speeds(device, models)]])
+        return float(self._worths(device, chosen, np.ones_like(speeds, dtype=np.bool_), speeds)[0])
+
+    def worths(self, device: int, chosen: Ints, sets: Bools) -> Floats | None:
+        """Return what a device is worth with each of many sets of models.
+
+        Args:
+            device: which.
+            chosen: the models that the columns of `sets` stand for.
+            sets: which of them each set holds.
+
+        Returns:
+            The worths, minus infinity where a set breaks a limit; None if the contention has to
+            be asked for each set.
+        """
+        names = [self.items[i].model.name for i in chosen]
+        speeds = self.contention.many(names, self.devices[device].hardware.name, sets)
+        return None if speeds is None else self._worths(device, chosen, sets, speeds)
+
+    def _worths(self, device: int, chosen: Ints, sets: Bools, speeds: Floats) -> Floats:
         a = self.a[chosen, device]
+        held = np.where(sets, speeds, 1.0)
         if self.goal == "latency":
-            return float((a / speeds).sum())
-        weight = 1.0 if self.goal == "throughput" else TIE
-        return float(a.sum() + weight * np.log(speeds).sum())
-
-    def _allowed_together(self, chosen: Sequence[int]) -> bool:
-        """Return whether affinities and exclusions let exactly these share a device."""
-        here = set(chosen)
-        return all(len(here & group) < 2 for group in self.apart) and all(
-            here.isdisjoint(cluster) or here.issuperset(cluster)
-            for cluster in self.clusters
-            if len(cluster) > 1
+            worth = (np.where(sets, a, 0.0) / held).sum(axis=1)
+        else:
+            weight = 1.0 if self.goal == "throughput" else TIE
+            worth = sets @ a + weight * np.log(held).sum(axis=1)
+        slow = self.latency[chosen, device] > self.latency_limit[chosen] * held * _ROUNDING
+        fits = (
+            ~(sets & ~self.allowed[chosen, device]).any(axis=1)
+            & (sets @ self.memory[chosen, device] <= self.room[device])
+            & ~(sets & slow).any(axis=1)
+            & ((sets * held) @ self.power[chosen, device] <= self.power_limit * _ROUNDING)
+            & self._allowed_together(chosen, sets)
         )
+        return np.where(fits, worth, -np.inf)
 
-    def _group_fits(self, device: int, chosen: list[int], speeds: Floats) -> bool:
-        latency = self.latency[chosen, device]
-        return bool(
-            self.allowed[chosen, device].all()
-            and self.memory[chosen, device].sum() <= self.room[device]
-            and (latency <= self.latency_limit[chosen] * speeds * _ROUNDING).all()
-            and (self.power[chosen, device] * speeds).sum() <= self.power_limit * _ROUNDING
-        )
+    def _allowed_together(self, chosen: Ints, sets: Bools) -> Bools:
+        """Return whether affinities and exclusions let each set share a device."""
+        column = {int(i): number for number, i in enumerate(chosen)}
+        fits = np.ones(len(sets), dtype=np.bool_)
+        for group in self.apart:
+            here = [column[i] for i in group if i in column]
+            fits &= sets[:, here].sum(axis=1) < 2
+        for cluster in self.clusters:
+            if len(cluster) == 1:
+                continue
+            here = [column[i] for i in cluster if i in column]
+            count = sets[:, here].sum(axis=1)
+            fits &= (count == 0) | (count == len(cluster))
+        return fits
 
     def worth(self, where: Ints) -> float:
         """Return what a placement is worth: the sum over devices. `where` may hold `NOWHERE`."""

@@ -20,7 +20,7 @@ _STEPS: Final = 300
 _WORTH_IT: Final = 1e-12
 """What a change must gain: less is rounding, and could go round in circles."""
 
-_GROUPS: Final = 6_000
+_GROUPS: Final = 3_000
 """Groups that are priced at most, under a contention that must be asked for each."""
 
 

@@ -55,6 +55,9 @@ def _worths(problem: Problem, device: int) -> Floats:
     count = len(problem.items)
     bits = _bits(count)
     if problem.speed is None:
+        found = problem.worths(device, np.arange(count), bits)
+        if found is not None:
+            return found
         return np.array([problem.group_worth(device, np.flatnonzero(row).tolist()) for row in bits])
     sizes = bits.sum(axis=1)
     most = np.where(bits, problem.most[:, device], count).min(axis=1)

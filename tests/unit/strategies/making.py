@@ -131,6 +131,9 @@ class Pairwise:
     def held(self, device: str) -> float:
         return 0.0
 
+    def many(self, models: Sequence[str], device: str, sets: object) -> None:
+        return None
+
     def by_count(self, count: int, device: str) -> None:
         return None
 
