@@ -281,19 +281,36 @@ class ContentionLearner:
         traits = (own, *others)
         return Learnt(self, dict(enumerate(traits)), hardware).of(range(len(traits)))[0]
 
-    def effects(
-        self, hardware: str, pairs: Sequence[tuple[Traits, Traits]]
-    ) -> tuple[Floats, Floats, float]:
-        """Return what the second of each pair does to the logarithm of the first one's speed.
+    def effects(self, hardware: str, traits: Sequence[Traits]) -> Floats:
+        """Return what each model (column) does to the logarithm of each one's speed (row).
 
-        Returns:
-            The effects, beyond the prior; their standard deviations; and how many of these an
-            interval has to either side.
+        Beyond the prior; of a model to itself as to another of its kind.
         """
         device = self._devices.get(hardware) or _Device.empty()
+        sides = np.array([self._side(one) for one in traits])
+        weights = np.repeat(device.inverse @ device.residuals, device.sizes)
+        own = _likeness(sides, device.elements.own) * weights
+        other = _likeness(sides, device.elements.other)
+        found: Floats = _BOTH * own @ other.T
+        found += _OWN * own.sum(axis=1)[:, None] + _OTHER * (other @ weights)[None, :]
+        found += _CONSTANT * weights.sum()
+        slopes = _LINEAR * (device.elements.shared * weights[:, None]).sum(axis=0)
+        compute, bandwidth, memory = _uses(device, traits)
+        found += slopes[0] * np.outer(compute, compute)
+        found += slopes[1] * np.outer(bandwidth, bandwidth)
+        found += slopes[2] * np.minimum(1.0, memory[:, None] + memory[None, :])
+        return found
+
+    def deviations(self, hardware: str, pairs: Sequence[tuple[Traits, Traits]]) -> Floats:
+        """Return how sure the effect of the second of each pair on the first is."""
+        device = self._devices.get(hardware) or _Device.empty()
         elements = _joined([self._elements(device, own, [other]) for own, other in pairs])
-        mean, variance = _posterior(device, elements)
-        return mean, np.sqrt(variance), device.scale
+        return np.sqrt(_posterior(device, elements)[1])
+
+    def scale(self, hardware: str) -> float:
+        """Return how many standard deviations an interval has to either side."""
+        device = self._devices.get(hardware)
+        return _FIRST_SCALE if device is None else device.scale
 
     def parts(self, hardware: str, own: Traits, others: Sequence[Traits]) -> dict[Part, float]:
         """Return each part's share in the logarithm of a predicted speed, beyond the prior."""
@@ -357,7 +374,8 @@ class Learnt(Contention):
     before: Contention = field(default_factory=Untaught)
 
     def __post_init__(self) -> None:
-        self._tables: dict[str, tuple[dict[Any, int], Floats, Floats, float]] = {}
+        self._tables: dict[str, tuple[dict[Any, int], list[Traits], Floats]] = {}
+        self._sure: dict[tuple[str, int, int], float] = {}
 
     def speeds(self, models: Sequence[str], device: str) -> Sequence[Speed]:
         """Return the normalised speed of each of `models`, running at once on `device`."""
@@ -383,7 +401,7 @@ class Learnt(Contention):
         """Return the predicted speeds in many sets of models at once."""
         if not self._known(device):
             return self.before.many(models, device, sets)
-        index, mean, _, _ = self._table(device)
+        index, _, mean = self._table(device)
         chosen = [index[model] for model in models]
         effects = mean[np.ix_(chosen, chosen)].copy()
         np.fill_diagonal(effects, 0.0)
@@ -403,41 +421,45 @@ class Learnt(Contention):
     def _known(self, device: str) -> bool:
         return self.learner.seen(self.hardware or device) > 0
 
-    def _table(self, device: str) -> tuple[dict[Any, int], Floats, Floats, float]:
+    def _table(self, device: str) -> tuple[dict[Any, int], list[Traits], Floats]:
         """Return the effects of all pairs of models on a device, computed once."""
         found = self._tables.get(device)
         if found is None:
-            hardware = self.hardware or device
-            keys = [
-                key if self.hardware is not None else key[0]
-                for key in self.traits
-                if self.hardware is not None or key[1] == device
-            ]
-            one = [
-                self.traits[key] if self.hardware is not None else self.traits[key, device]
-                for key in keys
-            ]
-            count = len(one)
-            pairs = [(own, other) for own in one for other in one]
-            mean, deviation, scale = self.learner.effects(hardware, pairs)
+            if self.hardware is not None:
+                known = dict(self.traits)
+            else:
+                known = {key[0]: one for key, one in self.traits.items() if key[1] == device}
+            one = list(known.values())
             found = self._tables[device] = (
-                {key: number for number, key in enumerate(keys)},
-                mean.reshape(count, count),
-                deviation.reshape(count, count),
-                scale,
+                {key: number for number, key in enumerate(known)},
+                one,
+                self.learner.effects(self.hardware or device, one),
             )
         return found
 
+    def _variances(self, device: str, pairs: Sequence[tuple[int, int]]) -> dict[Any, float]:
+        """Return how unsure the effects of pairs are, asking the learner for those that are new."""
+        traits = self._table(device)[1]
+        new = [pair for pair in pairs if (device, *pair) not in self._sure]
+        if new:
+            asked = [(traits[own], traits[other]) for own, other in new]
+            found = self.learner.deviations(self.hardware or device, asked)
+            for pair, deviation in zip(new, found.tolist(), strict=True):
+                self._sure[device, *pair] = deviation**2
+        return {pair: self._sure[device, *pair] for pair in pairs}
+
     def _speeds(self, models: Sequence[Any], device: str) -> list[Speed]:
-        index, mean, deviation, scale = self._table(device)
+        index, _, mean = self._table(device)
+        scale = self.learner.scale(self.hardware or device)
         chosen = [index[model] for model in models]
         count = len(chosen)
+        unsure = self._variances(device, [(a, b) for a in chosen for b in chosen if a != b])
         values, spreads = [], []
         for own in chosen:
             others = [other for other in chosen if other != own]
             # Exact sums: the order of the models must not change the last digit.
             effect = math.fsum(mean[own, other] for other in others)
-            variance = math.fsum(deviation[own, other] ** 2 for other in others)
+            variance = math.fsum(unsure[own, other] for other in others)
             values.append(min(1.0, math.exp(_prior(count) + effect)))
             spreads.append(math.exp(scale * math.sqrt(variance + _NOISE)))
         whole = math.fsum(values)
@@ -474,6 +496,19 @@ def _shared(device: _Device, own: Traits, other: Traits) -> list[float]:
         product(own.bandwidth_rate, other.bandwidth_rate, device.best_bandwidth),
         min(1.0, memory),
     ]
+
+
+def _uses(device: _Device, traits: Sequence[Traits]) -> tuple[Floats, Floats, Floats]:
+    """Return each model's use of arithmetic, bandwidth and memory; 0 where unknown."""
+
+    def share(rate: float | None, best: float) -> float:
+        return 0.0 if rate is None or best <= 0 else min(1.0, rate / best)
+
+    return (
+        np.array([share(one.compute_rate, device.best_compute) for one in traits]),
+        np.array([share(one.bandwidth_rate, device.best_bandwidth) for one in traits]),
+        np.array([one.memory_share or 0.0 for one in traits]),
+    )
 
 
 def _joined(parts: Sequence[_Elements]) -> _Elements:

@@ -134,6 +134,9 @@ class Problem:
         """Return what a device is worth with these models; minus infinity if it breaks a limit."""
         if not models:
             return 0.0
+        if len(models) == 1 and len(self.clusters) == len(self.items):
+            i = models[0]  # alone it fits wherever it is allowed
+            return float(self.a[i, device]) if self.allowed[i, device] else -math.inf
         chosen = np.array(models)
         found = self.worths(device, chosen, np.ones((1, len(chosen)), dtype=np.bool_))
         if found is not None:

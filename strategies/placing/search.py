@@ -20,7 +20,7 @@ _STEPS: Final = 300
 _WORTH_IT: Final = 1e-12
 """What a change must gain: less is rounding, and could go round in circles."""
 
-_GROUPS: Final = 3_000
+_GROUPS: Final = 1_500
 """Groups that are priced at most, under a contention that must be asked for each."""
 
 
@@ -271,7 +271,18 @@ class _Groups:
     def best_device(self, cluster: _Cluster) -> tuple[float, int]:
         """Return the most that a cluster can add, and where; of equal devices the first."""
         best = (-np.inf, NOWHERE)
+        empty: set[tuple[str, float, float]] = set()
         for d in np.flatnonzero(self.problem.allowed[cluster[0]]).tolist():
+            if not self.on[d]:  # an empty device is as good as another one like it
+                kind = self.problem.devices[d].hardware.name
+                like = (
+                    kind,
+                    self.problem.capacity[d],
+                    float(self.problem.a[list(cluster), d].sum()),
+                )
+                if like in empty:
+                    continue
+                empty.add(like)
             gain = self.worth(d, [*self.on[d], *cluster]) - self.worth(d, self.on[d])
             if gain > best[0]:
                 best = (gain, d)
