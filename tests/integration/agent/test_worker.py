@@ -111,7 +111,7 @@ def test_what_cannot_be_run_is_said(agent: AgentProcess, body: dict[str, Any], w
 
 
 def test_a_backend_that_is_not_here_is_refused(agent: AgentProcess) -> None:
-    reply = execute(agent, ["silero-vad"], backend="webnn")
+    reply = execute(agent, ["silero-vad"], backend="webnn", worker=WORKER_ID)
     assert reply["result"]["outcome"] == "refused"
     assert "webnn" in reply["result"]["message"]
 
