@@ -48,7 +48,8 @@ class Refinement(Message):
     """An attempt to make learned state better, with what it came to.
 
     Both versions predicted the same newest measurements of the scope, each just before it
-    learnt it. A refinement that made things no better is not kept.
+    learnt it. A refinement that made things no better is not kept; one that made what came next
+    worse is taken back.
     """
 
     version: Version
@@ -59,3 +60,5 @@ class Refinement(Message):
     median_ape_before: float | None = Field(None, description="A fraction of the measurement")
     median_ape_after: float | None = None
     kept: bool
+    rows_next: int = Field(0, ge=0, description="Newer measurements of the scope, since it is kept")
+    median_ape_next: float | None = Field(None, description="Of those; none before there are 40")

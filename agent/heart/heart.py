@@ -36,6 +36,7 @@ DECISIONS: frozenset[RequestKind] = frozenset({"recommend", "place", "strategy"}
 
 SHOWN_STANDINGS = 50
 _NAMES = 4_096
+_LOOK_EVERY = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +182,9 @@ class Heart:
                 self._met[observation.cell.hardware] = None
             proposals = teach(self.bank, self.standings, Lesson(seq, observation))
             effects += [Refine(event_id, proposal) for proposal in proposals]
+        if self.events % _LOOK_EVERY == 0:
+            harmed = self.versions.follow(self.standings)
+            effects += [Refine(event_id, harmed)] if harmed is not None else []
         effects += [Publish(event_id, _alert(drift)) for drift in self.bank.take_drifts()]
         return effects
 
@@ -188,7 +192,7 @@ class Heart:
         """Take over the learned state of a version that proved better."""
         self.applied_seq = stimulus.seq
         refinement = stimulus.refinement
-        self.versions.note(refinement)
+        self.versions.note(refinement, stimulus.seq)
         if refinement.kept:
             assert stimulus.made is not None, "what is kept was made"
             self.bank, self.standings = stimulus.made.bank, stimulus.made.standings

@@ -17,6 +17,12 @@ from schemas.refinement import LogRule, Refinement, Scope, Version
 LONGEST_REBUILD = 200_000
 """Log records that a rebuild goes back at most."""
 
+JUDGED_NEXT = 40
+"""Measurements of its scope after which a kept refinement is judged again."""
+
+HARMFUL = 1.2
+"""Error on what came next over that before, from which on a refinement is taken back."""
+
 REMEMBERED = 100
 """Refinements of which the heart can tell."""
 
@@ -43,6 +49,15 @@ class Lesson:
     released: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """A refinement whose effect on what comes next is not known yet."""
+
+    refinement: Refinement
+    before: int
+    seq: int
+
+
 class Versions:
     """Which version is current, and which refinements were tried.
 
@@ -55,16 +70,47 @@ class Versions:
         self.current = Version(number=0)
         self.refinements: list[Refinement] = []
         self._kept: dict[int, Version] = {0: self.current}
+        self._watched: _Watched | None = None
 
-    def note(self, refinement: Refinement) -> None:
-        """Take note of a refinement that was tried."""
+    def note(self, refinement: Refinement, seq: int) -> None:
+        """Take note of a refinement that was tried, and logged as `seq`."""
         self.refinements.append(refinement)
         del self.refinements[:-REMEMBERED]
         if refinement.kept:
+            before = self.current.number
+            self._watched = None
+            if refinement.method != "rollback" and refinement.median_ape_before is not None:
+                self._watched = _Watched(refinement, before, seq)
             self.current = refinement.version
             self._kept[refinement.version.number] = refinement.version
             while len(self._kept) > REMEMBERED:
                 del self._kept[next(iter(self._kept))]
+
+    def follow(self, standings: Standings) -> Proposal | None:
+        """Look at what the newest version did on what came next; return to the one before if worse.
+
+        Its effect is noted once there are enough measurements of its scope that came after it.
+        """
+        watched = self._watched
+        if watched is None:
+            return None
+        errors = standings.errors(watched.refinement.scope, watched.seq)
+        if len(errors) < JUDGED_NEXT:
+            return None
+        self._watched = None
+        before = watched.refinement.median_ape_before
+        after = median_ape(list(errors.values()))
+        found = watched.refinement.model_copy(
+            update={"rows_next": len(errors), "median_ape_next": after}
+        )
+        self.refinements = [found if one is watched.refinement else one for one in self.refinements]
+        if before is None or after <= HARMFUL * before:
+            return None
+        reason = (
+            f"version {found.version.number} made it worse: a median error of {after:.1%} on what "
+            f"came next, {before:.1%} before"
+        )
+        return Proposal("rollback", found.scope, reason, version=watched.before)
 
     def find(self, number: int) -> Version | None:
         """Return a version that was once current, if it is still remembered."""

@@ -73,9 +73,9 @@ def test_each_plan_has_a_new_number_and_builds_on_the_current_version() -> None:
     versions = Versions()
     scope = Scope(metric="latency_ms", hardware="a")
     first = versions.plan(Proposal("window", scope, "", 20), 100, 60)
-    versions.note(refinement(first, kept=True))
+    versions.note(refinement(first, kept=True), 100)
     second = versions.plan(Proposal("weighted", Scope(hardware="b"), "", 50, 4), 100, 60)
-    versions.note(refinement(second, kept=False))
+    versions.note(refinement(second, kept=False), 100)
     third = versions.plan(Proposal("window", scope, "", 70), 100, 60)
     assert [first.number, second.number, third.number] == [1, 2, 3]
     assert versions.current == first
@@ -86,8 +86,10 @@ def test_each_plan_has_a_new_number_and_builds_on_the_current_version() -> None:
 def test_a_rollback_learns_what_the_old_version_learnt() -> None:
     versions = Versions()
     rebuilt = versions.plan(Proposal("rebuild", Scope(), ""), 100, 60)
-    versions.note(refinement(rebuilt, kept=True))
-    versions.note(refinement(versions.plan(Proposal("window", Scope(), "", 9), 100, 60), kept=True))
+    versions.note(refinement(rebuilt, kept=True), 100)
+    versions.note(
+        refinement(versions.plan(Proposal("window", Scope(), "", 9), 100, 60), kept=True), 100
+    )
     back = versions.plan(Proposal("rollback", Scope(), "", version=1), 100, 60)
     assert back.model_copy(update={"number": 1}) == rebuilt
     assert back.number == 3
@@ -106,3 +108,51 @@ def test_two_versions_are_judged_by_what_both_predicted() -> None:
     assert found.after is not None
     assert found.after < found.before
     assert compare(ours, theirs, Scope(hardware="b"), 1).rows == 0
+
+
+def measured(standings: Standings, count: int, error: float, start: int) -> None:
+    for seq in range(start, start + count):
+        standings.add("latency_ms", "a", seq, error)
+
+
+def watched(versions: Versions, before: float) -> None:
+    scope = Scope(metric="latency_ms", hardware="a")
+    version = versions.plan(Proposal("window", scope, "", 20), 100, 60)
+    one = Refinement(
+        version=version,
+        method="window",
+        scope=scope,
+        reason="",
+        rows=40,
+        median_ape_before=before,
+        median_ape_after=before / 2,
+        kept=True,
+    )
+    versions.note(one, 100)
+
+
+def test_a_refinement_that_harmed_what_came_next_is_taken_back() -> None:
+    versions, standings = Versions(), Standings()
+    watched(versions, before=0.1)
+    measured(standings, 50, 0.01, start=40)  # before it was kept: says nothing
+    assert versions.follow(standings) is None
+    measured(standings, 39, 0.3, start=101)
+    assert versions.follow(standings) is None
+    measured(standings, 1, 0.3, start=140)
+    proposal = versions.follow(standings)
+    assert proposal is not None
+    assert (proposal.method, proposal.version) == ("rollback", 0)
+    assert "worse" in proposal.reason
+    assert versions.refinements[-1].rows_next == 40
+    assert versions.follow(standings) is None, "once is enough"
+
+
+def test_a_refinement_that_helped_stays_and_its_effect_is_told() -> None:
+    versions, standings = Versions(), Standings()
+    watched(versions, before=0.1)
+    measured(standings, 40, 0.02, start=101)
+    assert versions.follow(standings) is None
+    assert versions.current.number == 1
+    (one,) = versions.refinements
+    assert one.median_ape_next is not None
+    assert one.median_ape_next < 0.03
