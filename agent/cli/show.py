@@ -247,7 +247,7 @@ def models(console: Console, reply: Body) -> None:
         + (f"; trying: {escape(reply['refining'])}" if reply.get("refining") else "")
     )
     if reply["refinements"]:
-        table = Table("version", "method", "of", "measured on", "error before", "after", "", "why")
+        table = Table("version", "method", "of", "measured on", "error before", "after", "next", "", "why")
         for one in reply["refinements"]:
             table.add_row(
                 str(one["version"]["number"]),
@@ -256,6 +256,7 @@ def models(console: Console, reply: Body) -> None:
                 str(one["rows"]),
                 _share(one.get("median_ape_before")),
                 _share(one.get("median_ape_after")),
+                _share(one.get("median_ape_next")),
                 "kept" if one["kept"] else "not kept",
                 escape(one["reason"]),
             )
