@@ -93,7 +93,7 @@ _REASON_PRIORS[2:, (1, 10)] = 0.0
 _REASON_PRIORS[2:, 9] = 0.5
 """For each kind of cell: no number of measurements there makes a strange network less strange."""
 
-_SETTLING = 120.0
+_SETTLING = 60.0
 """Measurements of a hardware in which what makes it strange fades to a third."""
 
 _KINDS = ("known there", "known elsewhere", "of a known group", "never seen")
