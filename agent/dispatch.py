@@ -153,6 +153,8 @@ def strategy_request(request: ExecuteRequest, worker: WorkerState) -> StrategyRe
         goal=request.goal,
         limits=request.limits,
         strategy=request.strategy,
+        weights=request.weights,
+        explore_budget=request.explore_budget,
     )
 
 

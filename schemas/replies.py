@@ -229,6 +229,13 @@ class StrategyOutcome(Message):
     violations: list[str] = []
 
 
+class Explored(Message):
+    """Something less certain was chosen, to learn what it comes to."""
+
+    instead_of: StrategyName
+    predicted_regret: float = Field(description="How much worse it is predicted to be, as a share")
+
+
 class StrategyReply(Message):
     """How to run a workload on a device. `chosen` is None when no strategy meets the limits."""
 
@@ -236,6 +243,7 @@ class StrategyReply(Message):
     goal: Goal
     chosen: StrategyOutcome | None
     alternatives: list[StrategyOutcome]
+    explored: Explored | None = Field(None, description="If what was chosen is not the best")
     reasons: list[str]
 
 

@@ -212,6 +212,24 @@ class StrategyLimits(Message):
     latency_ms: Quantity | None = Field(None, description="For the whole workload")
 
 
+class GoalWeights(Message):
+    """What matters of several goals, relative to each other. Weights need not add up to one."""
+
+    throughput: Weight = 0.0
+    latency: Weight = 0.0
+    memory: Weight = 0.0
+    energy: Weight = 0.0
+
+    @model_validator(mode="after")
+    def _something_matters(self) -> Self:
+        if not any(value > 0 for _, value in self):
+            raise ValueError("at least one weight above zero")
+        return self
+
+
+ExploreBudget = Annotated[float, Strict(), Field(ge=0, le=1)]
+
+
 class StrategyRequest(Request):
     """How should these models run together on this device?"""
 
@@ -221,6 +239,12 @@ class StrategyRequest(Request):
     goal: Goal = "throughput"
     limits: StrategyLimits = StrategyLimits()
     strategy: StrategyName | None = Field(None, description="Only this one; the best if left out")
+    weights: GoalWeights | None = Field(None, description="A mix of goals, in place of `goal`")
+    explore_budget: ExploreBudget = Field(
+        0.0,
+        description="By which share, on average over all decisions, choices may be predicted to be "
+        "worse because something less certain was tried; 0 tries nothing",
+    )
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
@@ -238,6 +262,12 @@ class ExecuteRequest(Request):
     goal: Goal = "throughput"
     limits: StrategyLimits = StrategyLimits()
     strategy: StrategyName | None = Field(None, description="Only this one; the best if left out")
+    weights: GoalWeights | None = Field(None, description="A mix of goals, in place of `goal`")
+    explore_budget: ExploreBudget = Field(
+        0.0,
+        description="By which share, on average over all decisions, choices may be predicted to be "
+        "worse because something less certain was tried; 0 tries nothing",
+    )
     repeats: Annotated[int, Field(ge=1, le=100)] = 3
     backend: Name | None = Field(None, description="The worker's own if left out")
     share_encoders: bool = True

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
-from schemas.replies import Estimate, Estimates, StrategyOutcome, StrategyReply
-from schemas.requests import Goal, StrategyRequest
-from strategies.base import registered
+from schemas.measurement import StrategyName
+from schemas.replies import Estimate, Estimates, Explored, StrategyOutcome, StrategyReply
+from schemas.requests import Goal, GoalWeights, StrategyRequest
+from strategies.base import Strategy, registered
 from strategies.contention import Contention, Untaught
 from strategies.intervals import apart
 from strategies.outcome import Evaluator
@@ -23,6 +27,10 @@ _WORDS: dict[Goal, tuple[str, str]] = {
 }
 
 
+Judge = Callable[[StrategyOutcome], tuple[float, ...]]
+"""Returns what orders outcomes, best first; infinite first if what is judged is unknown."""
+
+
 def choose(
     request: StrategyRequest,
     predictions: Mapping[str, Estimates],
@@ -31,6 +39,7 @@ def choose(
     capacity_mb: float | None = None,
     contention: Contention | None = None,
     sharing: Sharing = NOTHING,
+    allowance: float = 0.0,
 ) -> StrategyReply:
     """Choose the strategy, and its waves, that is best for the request's goal under its limits.
 
@@ -47,6 +56,8 @@ def choose(
         contention: what models do to each other; physics alone if left out.
         sharing: which of them consume the same tensor; none if left out. The contention knows
             of it too (`strategies.sharing.WithSharing`).
+        allowance: how much worse than the best, as a share, a choice may be predicted to be to
+            find out what something less certain comes to; 0 explores nothing.
 
     Returns:
         The chosen outcome and every other strategy's, best first, feasible ones before the rest.
@@ -57,16 +68,32 @@ def choose(
         return StrategyReply(
             decision_id=decision_id, goal=request.goal, chosen=None, alternatives=[], reasons=[work]
         )
-    evaluator = Evaluator(work)
     wanted = [one for one in registered() if request.strategy in {None, one.name}]
-    priced = [evaluator.outcome(one.name, one.plan(evaluator)) for one in wanted]
-    ordered = sorted(priced, key=lambda one: (not one.feasible, _key(work.goal, one)))
+    if request.weights is None:
+        judge: Judge = partial(_key, work.goal)
+        evaluator = Evaluator(work)
+        priced = [evaluator.outcome(one.name, one.plan(evaluator)) for one in wanted]
+    else:
+        judge, priced = _mixed(work, wanted, request.weights)
+    ordered = sorted(priced, key=lambda one: (not one.feasible, judge(one)))
     best = ordered[0]
-    unknown = measure(work.goal, best) is None
+    unknown = math.isinf(judge(best)[0])
     chosen = None if unknown or not best.feasible else best
-    alternatives = ordered if chosen is None else ordered[1:]
+    explored = None
+    if chosen is not None and request.weights is None:
+        chosen, explored = _explored(work, ordered, allowance)
+    alternatives = [one for one in ordered if one is not chosen]
+    if request.weights is not None:
+        return StrategyReply.model_construct(
+            decision_id=decision_id,
+            goal=request.goal,
+            chosen=chosen,
+            alternatives=alternatives,
+            explored=None,
+            reasons=_why_mixed(work, request.weights, chosen, alternatives),
+        )
     if chosen is not None:
-        reasons = _why(work, chosen, alternatives)
+        reasons = _why(work, chosen, alternatives, explored)
     elif unknown:
         reasons = _why_unknown(work)
     else:
@@ -76,8 +103,127 @@ def choose(
         goal=request.goal,
         chosen=chosen,
         alternatives=alternatives,
+        explored=explored,
         reasons=reasons,
     )
+
+
+def _mixed(
+    work: Workload, wanted: Sequence[Strategy], weights: GoalWeights
+) -> tuple[Judge, list[StrategyOutcome]]:
+    """Return how a mix of goals judges outcomes, and the best outcome of each strategy.
+
+    Each goal counts as the logarithm of how much worse than the best an outcome is by it: no unit
+    matters, and twice as bad by one goal outweighs twice as good by another of equal weight. The
+    waves that are weighed are those that are best for each goal of the mix.
+    """
+    goals = {goal: getattr(weights, goal) for goal in _of_mix(weights)}
+    found: dict[StrategyName, list[StrategyOutcome]] = {}
+    for goal in goals:
+        evaluator = Evaluator(replace(work, goal=goal))
+        for one in wanted:
+            outcome = evaluator.outcome(one.name, one.plan(evaluator))
+            found.setdefault(one.name, []).append(outcome)
+    every = [outcome for outcomes in found.values() for outcome in outcomes]
+    best = {goal: min(_cost(goal, one) for one in every) for goal in goals}
+
+    def judge(outcome: StrategyOutcome) -> tuple[float, ...]:
+        costs = {goal: _cost(goal, outcome) for goal in goals}
+        if any(math.isinf(cost) for cost in costs.values()):
+            return (math.inf,)
+        score = math.fsum(
+            weight * math.log(costs[goal] / best[goal]) for goal, weight in goals.items()
+        )
+        return (float(f"{score:.9g}"), *_key("throughput", outcome)[1:])
+
+    return judge, [
+        min(outcomes, key=lambda one: (not one.feasible, judge(one))) for outcomes in found.values()
+    ]
+
+
+def _of_mix(weights: GoalWeights) -> list[Goal]:
+    return [goal for goal in _WORDS if getattr(weights, goal) > 0]
+
+
+def _cost(goal: Goal, outcome: StrategyOutcome) -> float:
+    """Return what an outcome comes to by a goal; lower is better, infinite if unknown."""
+    found = measure(goal, outcome)
+    if found is None:
+        return math.inf
+    return 1 / found.value if goal == "throughput" else found.value
+
+
+def _ends(goal: Goal, outcome: StrategyOutcome) -> tuple[float, float]:
+    """Return the best and the worst that an outcome may come to by a goal; lower is better."""
+    found = measure(goal, outcome)
+    assert found is not None
+    if goal == "throughput":
+        return 1 / found.high, 1 / max(found.low, 1e-12)
+    return found.low, found.high
+
+
+def _explored(
+    work: Workload, ordered: Sequence[StrategyOutcome], allowance: float
+) -> tuple[StrategyOutcome, Explored | None]:
+    """Return what to run: the best, or something that may turn out better and is less certain.
+
+    Optimism in the face of uncertainty (Auer, Cesa-Bianchi and Fischer 2002): of what is feasible,
+    predicted to be worse by no more than the allowance, and may be better than the best is
+    predicted to be, that which may be best of all.
+    """
+    best = ordered[0]
+    if allowance <= 0:
+        return best, None
+    mine = _cost(work.goal, best)
+    low, high = _ends(work.goal, best)
+    open_ends = []
+    for other in ordered[1:]:
+        if not other.feasible or other.waves == best.waves or math.isinf(_cost(work.goal, other)):
+            continue
+        regret = _cost(work.goal, other) / mine - 1
+        lowest, highest = _ends(work.goal, other)
+        less_certain = highest / max(lowest, 1e-12) > high / max(low, 1e-12)
+        if regret <= allowance and lowest < mine and lowest < low and less_certain:
+            open_ends.append((lowest, regret, other))
+    if not open_ends:
+        return best, None
+    _, regret, chosen = min(open_ends, key=lambda one: one[:2])
+    return chosen, Explored(instead_of=best.strategy, predicted_regret=max(0.0, regret))
+
+
+def _why_mixed(
+    work: Workload,
+    weights: GoalWeights,
+    chosen: StrategyOutcome | None,
+    alternatives: Sequence[StrategyOutcome],
+) -> list[str]:
+    goals = _of_mix(weights)
+    if chosen is None:
+        unknown = [
+            goal for goal in goals if all(measure(goal, one) is None for one in alternatives)
+        ]
+        if unknown:
+            return [
+                f"the {listed(_WORDS[goal][0] for goal in unknown)} is unknown on {work.device}"
+            ]
+        return _why_none(work, alternatives)
+    parts = []
+    for goal in goals:
+        found = measure(goal, chosen)
+        assert found is not None
+        parts.append(f"{_WORDS[goal][0]} {spread(_WORDS[goal][1], found)}")
+    reasons = [f"{chosen.strategy} has the best mix of {listed(goals)}: {listed(parts)}"]
+    for other in alternatives:
+        if not other.feasible:
+            reasons.append(f"{other.strategy} breaks a limit: {other.violations[0]}")
+            continue
+        ratios = [
+            f"{percent(abs(_cost(goal, other) / _cost(goal, chosen) - 1))} "
+            f"{'worse' if _cost(goal, other) > _cost(goal, chosen) else 'better'} by {goal}"
+            for goal in goals
+        ]
+        reasons.append(f"{other.strategy} is {listed(ratios)}")
+    return reasons
 
 
 def measure(goal: Goal, outcome: StrategyOutcome) -> Estimate | None:
@@ -108,11 +254,22 @@ def _key(goal: Goal, outcome: StrategyOutcome) -> tuple[float, ...]:
 
 
 def _why(
-    work: Workload, chosen: StrategyOutcome, alternatives: Sequence[StrategyOutcome]
+    work: Workload,
+    chosen: StrategyOutcome,
+    alternatives: Sequence[StrategyOutcome],
+    explored: Explored | None,
 ) -> list[str]:
     name, metric = _WORDS[work.goal]
     found = measure(work.goal, chosen)
     assert found is not None
+    if explored is not None:
+        return [
+            f"{chosen.strategy} is tried, {name} {spread(metric, found)}: it is less certain than "
+            f"{explored.instead_of} and may be better, and is predicted to be "
+            f"{percent(explored.predicted_regret)} worse, which the budget allows",
+            *(_against(work, chosen, other) for other in alternatives),
+            *_cautions(work, chosen),
+        ]
     if len(work.jobs) == 1:
         return [
             f"a single model runs the same under every strategy: {name} {spread(metric, found)}"

@@ -238,6 +238,7 @@ def strategy(
             "capacity_mb": predictor.capacity_mb(hardware),
             "contention": contention,
             "sharing": sharing,
+            "allowance": company.allowance(request.explore_budget),
         },
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 from agent.heart.cells import cell_of
 from agent.heart.predictor import Predictor
@@ -27,10 +28,26 @@ class Company:
     def __init__(self) -> None:
         self.contention = ContentionLearner()
         self.sharing = SharingLearner()
+        self.decisions = 0
+        self.regret = 0.0
+
+    def decided(self, reply: Mapping[str, Any]) -> None:
+        """Take note of a logged decision: exploring costs, and its budget is an average."""
+        if reply.get("chosen") is not None:
+            self.decisions += 1
+            explored = reply.get("explored")
+            self.regret += explored["predicted_regret"] if explored else 0.0
+
+    def allowance(self, budget: float) -> float:
+        """Return how much the next decision may be predicted to lose by exploring.
+
+        Then all of them together have lost no more than `budget` on average.
+        """
+        return max(0.0, budget * (self.decisions + 1) - self.regret) if budget > 0 else 0.0
 
     def digest(self) -> str:
         """Return a fingerprint of what was learnt: equal if and only if it is."""
-        whole = f"{self.contention.digest()}{self.sharing.digest()}"
+        whole = f"{self.contention.digest()}{self.sharing.digest()}{self.decisions}{self.regret!r}"
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
     def learn(self, data: Benchmark | Execution, predictor: Predictor) -> None:

@@ -100,6 +100,8 @@ class Heart:
             case AnswerLogged():
                 self.applied_seq = stimulus.seq
                 self.ledger.open(stimulus)
+                if stimulus.kind == "strategy":
+                    self.company.decided(stimulus.reply)
                 return []
             case RefinementLogged():
                 return self._refined(stimulus)

@@ -35,8 +35,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -188,6 +188,16 @@ class ContentionLearner:
         device = self._device(hardware)
         device.best_compute = max(device.best_compute, traits.compute_rate or 0.0)
         device.best_bandwidth = max(device.best_bandwidth, traits.bandwidth_rate or 0.0)
+
+    def only(self, hardware: Iterable[str]) -> ContentionLearner:
+        """Return what predictions for some hardware need: for them alone, not for learning."""
+        found = ContentionLearner()
+        found._names = self._names
+        for name in sorted(set(hardware)):
+            device = self._devices.get(name)
+            if device is not None:
+                found._devices[name] = replace(device, covariance=np.empty((0, 0)))
+        return found
 
     def held(self, hardware: str) -> float:
         """Return how much of a wave's contention stays when some of its models have ended."""
@@ -376,6 +386,16 @@ class Learnt(Contention):
     def __post_init__(self) -> None:
         self._tables: dict[str, tuple[dict[Any, int], list[Traits], Floats]] = {}
         self._sure: dict[tuple[str, int, int], float] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Take along what is needed, where a decision is made elsewhere."""
+        whole = {self.hardware} if self.hardware is not None else {key[1] for key in self.traits}
+        return {
+            **vars(self),
+            "learner": self.learner.only(whole),
+            "_tables": {},
+            "_sure": {},
+        }
 
     def speeds(self, models: Sequence[str], device: str) -> Sequence[Speed]:
         """Return the normalised speed of each of `models`, running at once on `device`."""

@@ -135,3 +135,18 @@ def test_models_never_seen_alone_teach_nothing() -> None:
     heart = Heart()
     tell(heart, 1, runs=[run("a", 50.0), run("b", 50.0)], strategy="parallel", waves=[["a", "b"]])
     assert heart.company.contention.seen("box") == 0
+
+
+def test_exploring_has_a_budget_over_all_decisions() -> None:
+    heart = Heart()
+    assert heart.company.allowance(0.0) == 0.0
+    assert heart.company.allowance(0.05) == pytest.approx(0.05)
+    heart.company.decided({"chosen": {}, "explored": {"predicted_regret": 0.05}})
+    assert heart.company.allowance(0.05) == pytest.approx(0.05)
+    heart.company.decided({"chosen": {}, "explored": {"predicted_regret": 0.15}})
+    assert heart.company.allowance(0.05) == 0.0
+    heart.company.decided({"chosen": {}})
+    heart.company.decided({"chosen": None})
+    assert heart.company.allowance(0.05) == pytest.approx(0.0)
+    heart.company.decided({"chosen": {}})
+    assert heart.company.allowance(0.05) == pytest.approx(0.05)
