@@ -247,7 +247,9 @@ def models(console: Console, reply: Body) -> None:
         + (f"; trying: {escape(reply['refining'])}" if reply.get("refining") else "")
     )
     if reply["refinements"]:
-        table = Table("version", "method", "of", "measured on", "error before", "after", "next", "", "why")
+        table = Table(
+            "version", "method", "of", "measured on", "error before", "after", "next", "", "why"
+        )
         for one in reply["refinements"]:
             table.add_row(
                 str(one["version"]["number"]),
