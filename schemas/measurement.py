@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from schemas.base import Count, Label, Message, Name, Quantity
 
 Outcome = Literal["ok", "out_of_memory", "failed"]
-StrategyName = Literal["parallel", "sequential", "batched"]
+StrategyName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+"""parallel, sequential, batched, or one that an agent was given besides."""
+
 MetricName = Literal["throughput_per_s", "latency_ms", "memory_mb", "power_w"]
 PromisedMetric = Literal["throughput_per_s", "latency_ms", "memory_mb", "power_w", "energy_j"]
 """What an answer can be held to: the metrics that are learnt, and the energy that follows."""

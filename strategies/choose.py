@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from schemas.errors import BadInput
 from schemas.measurement import StrategyName
 from schemas.replies import Estimate, Estimates, Explored, StrategyOutcome, StrategyReply
 from schemas.requests import Goal, GoalWeights, StrategyRequest
@@ -62,6 +63,9 @@ def choose(
     Returns:
         The chosen outcome and every other strategy's, best first, feasible ones before the rest.
         `chosen` is None when no strategy meets the limits, or when the goal's quantity is unknown.
+
+    Raises:
+        BadInput: the request names a strategy that there is not.
     """
     work = workload(request, predictions, capacity_mb, contention or Untaught(), sharing)
     if isinstance(work, str):
@@ -69,6 +73,9 @@ def choose(
             decision_id=decision_id, goal=request.goal, chosen=None, alternatives=[], reasons=[work]
         )
     wanted = [one for one in registered() if request.strategy in {None, one.name}]
+    if not wanted:
+        known = listed((one.name for one in registered()), "or")
+        raise BadInput.of_field("strategy", f"got {request.strategy!r}", known)
     if request.weights is None:
         judge: Judge = partial(_key, work.goal)
         evaluator = Evaluator(work)

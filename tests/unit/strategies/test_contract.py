@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -40,6 +41,23 @@ def build(names, predictions, contention=None, own=None, **fields) -> Workload: 
     found = workload(work(names, own, **fields), predictions, None, contention or Untaught())
     assert isinstance(found, Workload)
     return found
+
+
+def test_a_strategy_is_one_class_and_is_found_by_being_registered() -> None:
+    """The example of docs/strategies.md, which is run here as it stands there."""
+    text = (Path(__file__).parents[3] / "docs" / "strategies.md").read_text()
+    source = text.split("```python\n")[1].split("```")[0]
+    before = dict(base._REGISTRY)
+    try:
+        exec(compile(source, "longest_first.py", "exec"), {"__name__": "strategies.longest_first"})
+        (added,) = [one for one in registered() if one.name not in before]
+        predictions = {f"m{i}": predicted(latency=10.0 * (i + 1), memory=10) for i in range(4)}
+        found = outcome_of(added, build(list(predictions), predictions))
+        assert found.strategy == added.name
+        assert sorted(name for wave in found.waves for name in wave) == sorted(predictions)
+    finally:
+        base._REGISTRY.clear()
+        base._REGISTRY.update(before)
 
 
 def test_the_three_are_there() -> None:

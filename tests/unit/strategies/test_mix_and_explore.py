@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from schemas.errors import BadInput
 from schemas.replies import StrategyReply
 from schemas.requests import GoalWeights, StrategyLimits
 from strategies.choose import choose
@@ -108,3 +109,8 @@ def test_no_goal_always_picks_the_same() -> None:
     assert len(chosen["throughput"]) > 1
     assert len(chosen["latency"]) > 1
     assert len(chosen["energy"]) > 1
+
+
+def test_a_strategy_that_there_is_not_is_named() -> None:
+    with pytest.raises(BadInput, match=r"strategy: got 'magic'; expected .*parallel"):
+        choose(work(["a", "b"], strategy="magic"), FOUND, "d")
