@@ -257,7 +257,7 @@ class Desk:
                 strategy = "sequential" if request.strategy is None else request.strategy
                 names = sorted(item.model.name for item in request.models)
                 waves = [names] if strategy == "parallel" else [[name] for name in names]
-            job = job_of(request, worker, request_id, strategy, waves)
+            job = job_of(request, worker, request_id, strategy, waves, decision.joined)
             return ExecuteReply(
                 decision_id=request_id,
                 worker=worker.worker_id,

@@ -20,6 +20,7 @@ from schemas.jobs import (
     decode_worker_state,
 )
 from schemas.measurement import HardwareSpec, ModelSpec, Setup, StrategyName
+from schemas.replies import Joined
 from schemas.requests import ExecuteRequest, StrategyRequest, WorkItem
 
 SLACK_SECONDS = 30.0
@@ -164,8 +165,10 @@ def job_of(
     decision_id: str,
     strategy: StrategyName,
     waves: Sequence[Sequence[str]],
+    joined: Sequence[Joined] = (),
 ) -> RunJob:
     """Return the job that carries a decision out."""
+    larger = {one.model: one for one in joined}
     hashes = {one.model: one.sha256 for one in worker.models}
     return RunJob(
         job_id=decision_id,
@@ -173,8 +176,16 @@ def job_of(
             JobModel(
                 model=item.model.name,
                 sha256=hashes.get(item.model.name),
-                batch_size=item.setup.batch_size or 1,
-                runs=item.batches or 1,
+                batch_size=(
+                    larger[item.model.name].batch_size
+                    if item.model.name in larger
+                    else item.setup.batch_size or 1
+                ),
+                runs=(
+                    larger[item.model.name].batches
+                    if item.model.name in larger
+                    else item.batches or 1
+                ),
             )
             for item in request.models
         ],

@@ -236,6 +236,15 @@ class Explored(Message):
     predicted_regret: float = Field(description="How much worse it is predicted to be, as a share")
 
 
+class Joined(Message):
+    """Batches of one model that are run as fewer, larger ones: its gain is not that of overlap."""
+
+    model: str
+    batch_size: int = Field(description="Of the larger batches")
+    batches: int = Field(description="How many of them there are")
+    gain: float = Field(description="How many times as fast that is predicted to be, alone")
+
+
 class StrategyReply(Message):
     """How to run a workload on a device. `chosen` is None when no strategy meets the limits."""
 
@@ -243,6 +252,10 @@ class StrategyReply(Message):
     goal: Goal
     chosen: StrategyOutcome | None
     alternatives: list[StrategyOutcome]
+    joined: list[Joined] = Field([], description="Models whose batches are joined, whatever runs")
+    overlap_gain: float | None = Field(
+        None, description="How many times as fast as one after another the chosen waves are"
+    )
     explored: Explored | None = Field(None, description="If what was chosen is not the best")
     reasons: list[str]
 

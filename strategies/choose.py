@@ -9,7 +9,7 @@ from functools import partial
 
 from schemas.errors import BadInput
 from schemas.measurement import StrategyName
-from schemas.replies import Estimate, Estimates, Explored, StrategyOutcome, StrategyReply
+from schemas.replies import Estimate, Estimates, Explored, Joined, StrategyOutcome, StrategyReply
 from schemas.requests import Goal, GoalWeights, StrategyRequest
 from strategies.base import Strategy, registered
 from strategies.contention import Contention, Untaught
@@ -17,7 +17,7 @@ from strategies.intervals import apart
 from strategies.outcome import Evaluator
 from strategies.sharing import NOTHING, Sharing
 from strategies.waves import EXACT_UP_TO, time_bound_ms
-from strategies.words import listed, percent, quantity, spread
+from strategies.words import listed, number, percent, quantity, spread
 from strategies.workload import Workload, workload
 
 _WORDS: dict[Goal, tuple[str, str]] = {
@@ -41,6 +41,7 @@ def choose(
     contention: Contention | None = None,
     sharing: Sharing = NOTHING,
     allowance: float = 0.0,
+    joined: Sequence[Joined] = (),
 ) -> StrategyReply:
     """Choose the strategy, and its waves, that is best for the request's goal under its limits.
 
@@ -59,6 +60,7 @@ def choose(
             of it too (`strategies.sharing.WithSharing`).
         allowance: how much worse than the best, as a share, a choice may be predicted to be to
             find out what something less certain comes to; 0 explores nothing.
+        joined: whose batches the request has joined already (`strategies.joining`).
 
     Returns:
         The chosen outcome and every other strategy's, best first, feasible ones before the rest.
@@ -96,8 +98,13 @@ def choose(
             goal=request.goal,
             chosen=chosen,
             alternatives=alternatives,
+            joined=list(joined),
+            overlap_gain=_overlap_gain(work, chosen),
             explored=None,
-            reasons=_why_mixed(work, request.weights, chosen, alternatives),
+            reasons=[
+                *_why_mixed(work, request.weights, chosen, alternatives),
+                *_gains(work, chosen, joined),
+            ],
         )
     if chosen is not None:
         reasons = _why(work, chosen, alternatives, explored)
@@ -110,9 +117,32 @@ def choose(
         goal=request.goal,
         chosen=chosen,
         alternatives=alternatives,
+        joined=list(joined),
+        overlap_gain=_overlap_gain(work, chosen),
         explored=explored,
-        reasons=reasons,
+        reasons=[*reasons, *_gains(work, chosen, joined)],
     )
+
+
+def _overlap_gain(work: Workload, chosen: StrategyOutcome | None) -> float | None:
+    """Return how many times as fast as one after another the chosen waves are."""
+    if chosen is None:
+        return None
+    alone = math.fsum(job.duration_ms.value for job in work.jobs)
+    return alone / chosen.total_latency_ms.value
+
+
+def _gains(work: Workload, chosen: StrategyOutcome | None, joined: Sequence[Joined]) -> list[str]:
+    """Say what joining batches gains, and what running models at the same time does."""
+    found = [
+        f"the batches of {one.model} are joined into {one.batches} of {one.batch_size}: "
+        f"{number(one.gain)} times as fast by itself"
+        for one in joined
+    ]
+    gain = _overlap_gain(work, chosen)
+    if joined and gain is not None and len(work.jobs) > 1:
+        found.append(f"the waves are {number(gain)} times as fast as one model after another")
+    return found
 
 
 def _mixed(

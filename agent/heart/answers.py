@@ -41,6 +41,7 @@ from schemas.requests import (
     StrategyRequest,
     UpdateRequest,
 )
+from strategies import joining
 from strategies.base import registered
 from strategies.contention import Contention, TakingTurns
 from strategies.place import PlacementCell
@@ -217,10 +218,22 @@ def strategy(
     predictor: Predictor, company: Company, request: StrategyRequest, request_id: str
 ) -> Thought:
     """Choose how a workload runs on a device."""
-    cells = [cell_of(item.model, request.hardware, item.setup) for item in request.models]
+    choices = [(item, size) for item in request.models for size in joining.sizes(item)]
+    cells = [
+        cell_of(item.model, request.hardware, item.setup.model_copy(update={"batch_size": size}))
+        if size != item.setup.batch_size and len(joining.sizes(item)) > 1
+        else cell_of(item.model, request.hardware, item.setup)
+        for item, size in choices
+    ]
+    by_size: dict[str, dict[int, Estimates]] = {}
+    for (item, size), one in zip(choices, predictor.predict(cells), strict=True):
+        by_size.setdefault(item.model.name, {})[size] = one
+    found = [joining.join(item, by_size[item.model.name]) for item in request.models]
+    joined = [one for _, one in found if one is not None]
+    request = request.model_copy(update={"models": [item for item, _ in found]})
     predictions = {
-        item.model.name: one
-        for item, one in zip(request.models, predictor.predict(cells), strict=True)
+        item.model.name: by_size[item.model.name][item.setup.batch_size or 1]
+        for item in request.models
     }
     hardware = request.hardware.name
     capacity = request.memory_mb or predictor.capacity_mb(hardware)
@@ -238,6 +251,7 @@ def strategy(
             "capacity_mb": predictor.capacity_mb(hardware),
             "contention": contention,
             "sharing": sharing,
+            "joined": joined,
             "allowance": company.allowance(request.explore_budget),
         },
     )
