@@ -14,7 +14,8 @@ COVERAGE_FLOOR ?= 85
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo run models test check format contract assets bench bench-accuracy bench-drift bench-pauses bench-strategies clean
+.PHONY: help setup demo demo-browser run models test check format contract assets \
+    bench bench-accuracy bench-browser bench-drift bench-pauses bench-strategies clean
 
 help: ## Say what can be made (this list)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -24,6 +25,10 @@ setup: $(TOOLS) ## Make the environment in .venv
 demo: $(APP) ## Run the agent on a shipped sample of real measurements, under two minutes
 	$(BIN)/placewise demo
 
+demo-browser: models ## Run real models in real browser tabs under every strategy, and learn
+	tools/browser-test-setup.sh
+	$(BIN)/python tools/demo_browser.py
+
 run: $(APP) ## Run the agent with its own broker, until Ctrl-C
 	$(BIN)/placewise run
 
@@ -32,6 +37,7 @@ models: $(TOOLS) ## Get real models to run, out of packages, into build/models
 
 test: check models ## Check everything, then run every test with coverage, under ten minutes
 	tools/test-setup.sh
+	tools/browser-test-setup.sh
 	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)
 
 check: $(TOOLS) ## Style, types, imports, contract: everything that needs no test
@@ -66,6 +72,10 @@ bench-drift: $(PEERS) ## Measure how fast a lasting change is noticed and made u
 
 bench-pauses: $(PEERS) ## Measure how long the event loop stands still under load
 	$(BIN)/python -m tests.benchmarks.pauses
+
+bench-browser: models ## Measure browsers, backends and models, and write docs/browsers.md
+	tools/browser-test-setup.sh
+	$(BIN)/python -m tests.benchmarks.browsers
 
 clean: ## Remove the environment and everything that was made
 	rm -rf $(VENV) build dist .coverage .coverage.* htmlcov .pytest_cache .mypy_cache .ruff_cache \
