@@ -15,9 +15,12 @@ from agent.cli import options as opt
 from agent.cli import show
 from agent.cli.asking import ask
 from agent.settings import load_settings
+from schemas.errors import BadInput
 from schemas.measurement import MetricName
 from schemas.refinement import UpdateMethod
+from schemas.replies import StrategyOutcome
 from schemas.topics import RequestKind
+from strategies import drawing
 
 T = TypeVar("T")
 
@@ -203,6 +206,9 @@ def strategy(
     limit: Limits = None,
     precision: opt.Precision = None,
     runtime: opt.Runtime = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the chosen timeline into this SVG file.")
+    ] = None,
     request: opt.RequestFile = None,
     broker: opt.Broker = None,
     store: opt.StoreFile = None,
@@ -225,6 +231,12 @@ def strategy(
     reply = _answer("strategy", body, show.strategies, broker, store, config, as_json=as_json)
     if reply["chosen"] is None:
         raise typer.Exit(NOTHING_QUALIFIES)
+    if picture is not None:
+        outcome = StrategyOutcome.model_validate(reply["chosen"])
+        try:
+            picture.write_text(drawing.picture(outcome), encoding="utf-8")
+        except OSError as error:
+            raise BadInput.of_field("--picture", str(error), "a file to write") from None
 
 
 def status(

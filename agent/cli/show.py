@@ -9,6 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from schemas.replies import StrategyOutcome
+from strategies import drawing
+
 Body = Mapping[str, Any]
 
 _OUTLOOK = ("energy_j", "fits", "holds_for_s")
@@ -184,6 +187,9 @@ def strategies(console: Console, reply: Body) -> None:
             estimate(outcome["memory_mb"]),
         )
     console.print(table)
+    if chosen is not None:
+        drawn = drawing.timeline(StrategyOutcome.model_validate(chosen))
+        console.print(drawn, markup=False, highlight=False)
     _reasons(console, reply["reasons"])
 
 

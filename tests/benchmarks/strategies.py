@@ -4,7 +4,7 @@
 
 Each workload is first put to the agent's heart, which chooses with what it knows so far. Then all
 strategies are run by the native worker, lap by lap in shuffled order, and judged by the medians.
-The heart then learns from one lap of each (the middle one), as it does from the events of
+The heart then learns from the medians of each, as it does from the events of
 `placewise compare-strategies`. Regret is what the choice came to over the best of the three, by
 the workload's goal, minus one. The fixed policies are judged by the same laps.
 
@@ -34,7 +34,7 @@ from agent.worker.engine import Engine
 from agent.worker.making import load_manifest
 from agent.worker.report import execution_of
 from agent.worker.service import native_state
-from schemas.jobs import JobModel, JobResult, RunJob, WorkerState
+from schemas.jobs import JobModel, JobResult, RunJob, Spread, WorkerState
 from schemas.measurement import StrategyName
 from schemas.replies import StrategyOutcome, StrategyReply
 from schemas.requests import ExecuteRequest, Goal
@@ -145,11 +145,10 @@ class Bench:
         return {one: laps[twin] for one, twin in twins.items()}
 
     def learn(self, laps: Mapping[StrategyName, list[JobResult]]) -> None:
-        """Let the heart take the middle lap of each strategy."""
+        """Let the heart take what came of each strategy, as the worker's event tells it."""
         for found in {id(found): found for found in laps.values()}.values():
-            middle = found[len(found) // 2]
             self.seq += 1
-            data = execution_of(middle, self.worker)
+            data = execution_of(_of_all(found), self.worker)
             self.heart.handle(
                 MeasurementLogged(self.seq, "bench", str(self.seq), datetime.now(UTC), data)
             )
@@ -181,6 +180,28 @@ class Bench:
 def _wall(lap: JobResult) -> float:
     assert lap.wall_time_ms is not None
     return lap.wall_time_ms.median
+
+
+def _of_all(laps: Sequence[JobResult]) -> JobResult:
+    """Return the medians of laps, as the worker tells them of one job with so many repeats."""
+    by_model = zip(*(lap.models for lap in laps), strict=True)
+    models = [
+        same[0].model_copy(
+            update={
+                "latency_ms": _middle([one.latency_ms.median for one in same]),
+                "start_ms": statistics.median(one.start_ms for one in same),
+            }
+        )
+        for same in by_model
+    ]
+    wall = _middle([_wall(lap) for lap in laps])
+    return laps[0].model_copy(update={"models": models, "wall_time_ms": wall})
+
+
+def _middle(values: Sequence[float]) -> Spread:
+    return Spread(
+        median=statistics.median(values), low=min(values), high=max(values), count=len(values)
+    )
 
 
 def cost(goal: Goal, laps: Sequence[JobResult]) -> float:
