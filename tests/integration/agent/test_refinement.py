@@ -103,6 +103,10 @@ def test_what_helps_is_kept_what_harms_is_not_and_all_can_be_taken_back(tmp_path
             request = {"candidates": [{"model": "net3", "hardware": "nvidia-rtx-3090"}]}
             answer = client.ask(f"{REQUESTS}/predict", request)
             number = again["version"]["number"]
+            # Answers are committed a moment after they are sent; the kill is to come after that.
+            wait_until(
+                lambda: client.ask(f"{REQUESTS}/status", {})["log_records"] == 335, 10, "committed"
+            )
         agent.kill()
         agent.start()
         with Foreign(broker.port) as client:

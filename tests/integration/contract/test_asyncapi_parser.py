@@ -40,7 +40,10 @@ def test_valid_without_a_warning() -> None:
     outcome = parsed(GENERATED / "asyncapi.json")
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     (line,) = outcome.stdout.splitlines()
-    assert line.startswith("valid AsyncAPI 3.0.0: 14 channels, 13 operations")
+    assert line.startswith("valid AsyncAPI 3.0.0: ")
+    found = [int(word) for word in line.split() if word.isdigit()]
+    document = json.loads((GENERATED / "asyncapi.json").read_text())
+    assert found[:2] == [len(document["channels"]), len(document["operations"])]
 
 
 def lose_a_schema(document: dict[str, Any]) -> None:
