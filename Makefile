@@ -8,6 +8,8 @@ TOOLS := $(VENV)/.ready-tools
 PEERS := $(VENV)/.ready-bench
 PYTHON ?= $(shell tools/find-python.sh)
 PYTEST_ARGS ?=
+# Much of the suite waits, for brokers and browsers: one process more than cores does not crowd.
+TEST_PROCESSES ?= $(shell expr 1 + $$(nproc 2>/dev/null || echo 2))
 MODELS ?= build/models
 # The floor stands a little under what the suite reaches, so that it catches what is untested.
 COVERAGE_FLOOR ?= 85
@@ -38,7 +40,8 @@ models: $(TOOLS) ## Get real models to run, out of packages, into build/models
 test: check models ## Check everything, then run every test with coverage, under ten minutes
 	tools/test-setup.sh
 	tools/browser-test-setup.sh
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile \
+	    --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)
 
 check: $(TOOLS) ## Style, types, imports, contract: everything that needs no test
 	$(BIN)/ruff check .
