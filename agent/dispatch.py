@@ -131,7 +131,8 @@ def is_wanted(worker: WorkerState, request: ExecuteRequest) -> bool:
     return (
         worker.kind == kind
         and request.browser in (None, browser)
-        and (request.backend is None or request.backend in worker.backends)
+        # A native worker says itself, with the reason, that it lacks a backend.
+        and (worker.kind == "native" or request.backend in (None, *worker.backends))
         and not _quarantined(worker, request)
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,14 +10,14 @@ import pytest
 
 
 def browser_processes() -> list[str]:
-    """Return the command lines of browsers that tests started and that still run."""
+    """Return the command lines of browsers that this process started and that still run."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue  # it ended meanwhile
-        if "/placewise-browser-" in line:
+        if f"/placewise-browser-{os.getpid()}-" in line:
             found.append(f"{path.parent.name} {line[:200]}")
     return found
 

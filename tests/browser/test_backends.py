@@ -10,7 +10,7 @@ from agent.browsers.cells import is_software
 from tests.support.browsers import Browser, kind
 from tests.support.tabpool import needs, tab_pool
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 CASES = [
     ("chromium", "wasm", ["ocr-recogniser", "silero-vad@4", "minilm-mean@2"]),
@@ -21,7 +21,6 @@ CASES = [
 ]
 
 
-@pytest.mark.timeout(150)
 @pytest.mark.parametrize(("browser", "backend", "models"), CASES)
 def test_models_agree_with_the_reference(browser: str, backend: str, models: list[str]) -> None:
     needs(kind(browser))
@@ -97,7 +96,6 @@ def test_a_fallback_to_the_processor_is_seen_and_never_speaks_for_webnn() -> Non
     asyncio.run(main())
 
 
-@pytest.mark.timeout(150)
 def test_text_is_written_as_llama_cpp_does_natively() -> None:
     needs(kind("chromium"))
 

@@ -14,7 +14,7 @@ from tests.support.browsers import Browser, kind
 from tests.support.tabpool import TabPool, needs, tab_pool
 from web_bridge.job import Done, Round
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 PAIR = ["minilm-mean", "minilm-pooler"]
 
@@ -50,7 +50,6 @@ async def outputs(pool: TabPool, backend: str, *, share: bool) -> dict[str, Outp
     return {sample.name: sample for sample in samples}
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("browser", "backend"), [("chromium", "wasm"), ("chromium-webnn", "webnn")]
 )
@@ -69,7 +68,6 @@ def test_heads_of_one_encoder_give_what_whole_models_give(browser: str, backend:
     asyncio.run(main())
 
 
-@pytest.mark.timeout(120)
 def test_sharing_an_encoder_takes_less_time_and_memory() -> None:
     needs(kind("chromium"))
 

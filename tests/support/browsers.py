@@ -115,7 +115,7 @@ class Browser:
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
-        self.folder = Path(tempfile.mkdtemp(prefix="placewise-browser-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"placewise-browser-{os.getpid()}-"))
         try:
             self._start()
         except BaseException:

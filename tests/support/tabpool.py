@@ -134,7 +134,7 @@ async def tab_pool(**config: Any) -> AsyncIterator[TabPool]:
     broker = MemoryBroker()
     bus = WatchedBus(broker)
     bus.published = []
-    pool_config = config.pop("pool", PoolConfig(asleep_seconds=6.0))
+    pool_config = config.pop("pool", PoolConfig(asleep_seconds=15.0))
     async with open_bridge(BridgeConfig(token=TOKEN, pool=pool_config, **config)) as bridge:
         app = web.Application()
         where = {"websocket_url": None, "websocket_port": bridge.port}
