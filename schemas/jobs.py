@@ -60,6 +60,11 @@ class RunJob(Message):
     share_encoders: bool = Field(
         True, description="Run an encoder that models of one wave have in common once for them all"
     )
+    reuse_embeddings: bool = Field(
+        False,
+        description="Take a shared encoder's output from earlier runs on the same input, in "
+        "browsers; such runs measure no model, so no event is published",
+    )
     measure_memory: bool = Field(
         True, description="Measure the peak in a pass of its own, which loads everything anew"
     )

@@ -134,7 +134,7 @@ class BrowserService:
             return _nothing(job, worker_id, "too_late", f"not done within {job.deadline_s:g} s")
 
     async def _work(self, job: RunJob, group: Group) -> JobResult:
-        planned = plan(job, group, self.manifest, self._shelf)
+        planned = plan(job, group, self.manifest, self._shelf, cache=job.reuse_embeddings)
         files = {one.id: one for unit in planned.units.values() for one in unit.files}
         checked: dict[str, bool | None] = {}
         for model in files.values():
@@ -150,7 +150,7 @@ class BrowserService:
                 code = "out_of_memory"
             return _nothing(job, group.worker_id, code, outcome.message)
         result = result_of(job, planned, outcome, group, checked, memory_mb)
-        if job.publish:
+        if job.publish and not job.reuse_embeddings:
             event_id = await self._publish(result, group, planned, outcome)
             result = result.model_copy(update={"event_id": event_id})
         return result

@@ -97,3 +97,33 @@ def test_sharing_an_encoder_takes_less_time_and_memory() -> None:
             assert shared.wall_time_ms.low < whole.wall_time_ms.high
 
     asyncio.run(main())
+
+
+def test_embeddings_are_reused_across_jobs_by_the_hash_of_their_input() -> None:
+    needs(kind("chromium"))
+
+    async def main() -> None:
+        async with tab_pool() as pool:
+            with Browser(kind("chromium"), pool.address):
+                await pool.tabs(1)
+                anew = await pool.run(PAIR, waves=[PAIR])
+                # The first of these fills the cache, in the run that only warms up.
+                await pool.run(PAIR, waves=[PAIR], reuse_embeddings=True)
+                known = await pool.run(PAIR, waves=[PAIR], reuse_embeddings=True, repeats=5)
+                other = await pool.run(
+                    [f"{one}@2" for one in PAIR], waves=[PAIR], reuse_embeddings=True, repeats=5
+                )
+                for result in (anew, known, other):
+                    assert result.outcome == "ok", result.message
+                hits = [one.ran_in.cached_runs for one in known.models if one.ran_in]
+                assert hits == [5, 5], "every run after the first job's"
+                assert anew.wall_time_ms is not None
+                assert known.wall_time_ms is not None
+                print(
+                    f"\nreused: {known.wall_time_ms.median:.2f} ms; anew: "
+                    f"{anew.wall_time_ms.median:.0f} ms"
+                )
+                assert known.wall_time_ms.median < anew.wall_time_ms.median / 2
+                assert len(pool.events()) == 1, "what was not run is no measurement"
+
+    asyncio.run(main())

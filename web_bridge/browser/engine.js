@@ -17,6 +17,7 @@ import { sample } from "./samples.js";
  * @property {number} fetch_ms
  * @property {number} load_ms
  * @property {boolean} reused
+ * @property {Map<string, Record<string, any>>} cache outputs by the hashes of their inputs
  */
 
 /**
@@ -25,7 +26,6 @@ import { sample } from "./samples.js";
  * @property {Loaded} loaded
  * @property {Record<string, any>} feeds
  * @property {Record<string, any> | null} last
- * @property {Map<string, Record<string, any>>} cache
  */
 
 const BUNDLES = /** @type {const} */ ({ wasm: "ort.wasm", webgpu: "ort.webgpu", webnn: "ort.all" });
@@ -99,7 +99,7 @@ async function prepare(models, samples) {
   const prepared = [];
   for (const task of models) {
     const loaded = await load(task);
-    const one = { task, loaded, feeds: await feeds(task), last: null, cache: new Map() };
+    const one = { task, loaded, feeds: await feeds(task), last: null };
     held.push(one);
     const started = performance.now();
     const outputs = await runOnce(one, false);
@@ -181,7 +181,7 @@ async function load(task) {
   const placement = counted(listening);
   listening = null;
   const loaded = {
-    key, session, placement, reused: false,
+    key, session, placement, reused: false, cache: new Map(),
     fetch_ms: fetched - asked,
     load_ms: performance.now() - fetched,
   };
@@ -267,7 +267,7 @@ function typed(dtype, bytes) {
 async function runOnce(one, mayReuse) {
   const { task } = one;
   const key = task.cache ? task.inputs.map((input) => input.sha256).join() : "";
-  const known = mayReuse && task.cache ? one.cache.get(key) : undefined;
+  const known = mayReuse && task.cache ? one.loaded.cache.get(key) : undefined;
   if (known) {
     one.last = known;
     return known;
@@ -286,10 +286,10 @@ async function runOnce(one, mayReuse) {
   if (!task.cache) drop(one.last);
   one.last = outputs;
   if (task.cache) {
-    one.cache.set(key, outputs);
-    if (one.cache.size > CACHED_INPUTS) {
-      const [oldest, old] = one.cache.entries().next().value ?? ["", null];
-      one.cache.delete(oldest);
+    one.loaded.cache.set(key, outputs);
+    if (one.loaded.cache.size > CACHED_INPUTS) {
+      const [oldest, old] = one.loaded.cache.entries().next().value ?? ["", null];
+      one.loaded.cache.delete(oldest);
       drop(old);
     }
   }
@@ -312,7 +312,7 @@ async function run(order, samples) {
   const spans = [];
   for (const model of order) {
     const one = held[model];
-    const hit = one.task.cache && one.cache.has(one.task.inputs.map((i) => i.sha256).join());
+    const hit = one.task.cache && one.loaded.cache.has(one.task.inputs.map((i) => i.sha256).join());
     const start = performance.now();
     await runOnce(one, true);
     const end = performance.now();
