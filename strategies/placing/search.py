@@ -24,6 +24,10 @@ _GROUPS: Final = 1_500
 """Groups that are priced at most, under a contention that must be asked for each."""
 
 
+_AT_ONCE: Final = 3
+"""Groups from which pricing them together is cheaper than one by one."""
+
+
 class _State:
     """A placement under a contention by counts, with the sums from which changes are priced."""
 
@@ -259,6 +263,32 @@ class _Groups:
         self.where: Ints = np.full(count, NOWHERE, dtype=np.int64)
         self.on: list[list[int]] = [[] for _ in range(fleet)]
         self.priced: dict[tuple[int, tuple[int, ...]], float] = {}
+        alike: dict[bytes, list[int]] = {}
+        for d in range(fleet):
+            columns = (problem.a, problem.allowed, problem.memory, problem.latency, problem.power)
+            like = b"".join(one[:, d].tobytes() for one in columns)
+            kind = problem.devices[d].hardware.name.encode()
+            alike.setdefault(like + problem.room[d].tobytes() + kind, []).append(d)
+        self.alike = list(alike.values())
+
+    def price(self, cluster: _Cluster) -> None:
+        """Price a cluster on every device at once, as far as devices are alike."""
+        count = len(self.problem.items)
+        for devices in self.alike:
+            keys = {
+                (d, tuple(sorted([*self.on[d], *cluster])))
+                for d in devices
+                if self.problem.allowed[cluster[0], d]
+            } - self.priced.keys()
+            if len(keys) < _AT_ONCE:
+                continue
+            ordered = sorted(keys)
+            sets = np.zeros((len(ordered), count), dtype=np.bool_)
+            for row, (_, models) in enumerate(ordered):
+                sets[row, list(models)] = True
+            found = self.problem.worths(devices[0], np.arange(count), sets)
+            if found is not None:
+                self.priced.update(zip(ordered, found.tolist(), strict=True))
 
     def worth(self, device: int, models: Sequence[int]) -> float:
         """Return what a device is worth with `models`; asked once for each group."""
@@ -270,6 +300,7 @@ class _Groups:
 
     def best_device(self, cluster: _Cluster) -> tuple[float, int]:
         """Return the most that a cluster can add, and where; of equal devices the first."""
+        self.price(cluster)
         best = (-np.inf, NOWHERE)
         empty: set[tuple[str, float, float]] = set()
         for d in np.flatnonzero(self.problem.allowed[cluster[0]]).tolist():
