@@ -37,7 +37,8 @@ run: $(APP) ## Run the agent with its own broker, until Ctrl-C
 models: $(TOOLS) ## Get real models to run, out of packages, into build/models
 	$(BIN)/python -m agent.worker.making $(MODELS)
 
-test: check models ## Check everything, then run every test with coverage, under ten minutes
+test: check ## Check everything, then run every test with coverage, under ten minutes
+	-$(BIN)/python -m agent.worker.making $(MODELS) # without them some tests are skipped, by name
 	tools/test-setup.sh
 	tools/browser-test-setup.sh
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile \

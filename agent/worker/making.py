@@ -43,6 +43,8 @@ TOLERANCE: Final = 2e-3
 """How far another runtime's float32 may be off, of the largest value: rounding, not meaning."""
 
 _GIGA: Final = 1e9
+_UNAVAILABLE: Final = 3
+"""Exit code where a part that is needed is not there, as of every command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,7 +348,11 @@ def _listed(folder: Path, data: bytes, **fields: Any) -> ModelFile:
 def main(arguments: list[str]) -> int:
     """Make the folder; return the exit code."""
     folder = Path(arguments[0]) if arguments else DEFAULT_FOLDER
-    manifest = make(folder, lambda text: sys.stderr.write(f"models: {text}\n"))
+    try:
+        manifest = make(folder, lambda text: sys.stderr.write(f"models: {text}\n"))
+    except Unavailable as error:
+        sys.stderr.write(f"models: {error.message}\n")
+        return _UNAVAILABLE
     count = len(manifest.models) + len(manifest.text_models)
     sys.stdout.write(f"{count} models in {folder}\n")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ import pytest
 from onnx import TensorProto, helper
 from pydantic import ValidationError
 
+from agent.worker import making
 from agent.worker.counting import multiply_accumulates, parameters
 from agent.worker.feeding import CHECK_BATCH, made_input, made_inputs, sampled, wrong_output
+from schemas.errors import Unavailable
 from schemas.models import InputSpec, ModelManifest, OutputCheck
 from tests.support.models import FOLDER, manifest, needs_models
 
@@ -156,3 +159,14 @@ def test_sentences_of_one_meaning_are_near() -> None:
     dog, puppy, stocks = found
     assert dog @ puppy > 0.5
     assert dog @ stocks < 0.3
+
+
+def test_packages_that_cannot_be_had_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    assert making.main([str(tmp_path / "models")]) == 3
+    assert "rapidocr-onnxruntime==1.4.4 can't be had" in capsys.readouterr().err
+    with pytest.raises(Unavailable, match="make models"):
+        making.load_manifest(tmp_path / "models")
