@@ -56,6 +56,7 @@ async def matrix() -> str:
                 with Browser(kind, pool.address):
                     await pool.tabs(1)
                     rows += [row async for row in _cells(pool, kind.name, backend)]
+            write("matrix", "\n".join(rows))  # what is measured stays, whatever comes
     return "\n".join(rows)
 
 
