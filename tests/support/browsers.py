@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from urllib.parse import quote
 ROOT = Path(__file__).parents[2]
 WEBNN_CHROMIUM = ROOT / "tools" / "browser" / "webnn-chromium" / "chromium"
 END_SECONDS = 10.0
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _CHROMIUM_FLAGS = (
     "--headless",
@@ -63,6 +65,11 @@ class BrowserKind:
     offers: tuple[str, ...]
     flags: tuple[str, ...] = ()
     missing: str = ""
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end the browser when the test's process is killed and can't do it."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def known_kinds() -> list[BrowserKind]:
@@ -219,6 +226,7 @@ class Browser:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - a fork without threads of ours
             )
 
     def _debugging_port(self) -> int:
