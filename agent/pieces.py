@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-_SLICE = 500
+_SLICE = 150
 """Items of a large collection that are pickled at once: about a millisecond."""
 
 _LARGE_ARRAY_BYTES = 1 << 16
