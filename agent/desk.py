@@ -65,6 +65,7 @@ RECEIVED_AT_ONCE = 64
 _SHORT_CELLS, _SHORT_PLACEMENT, _SHORT_WORKLOAD = 32, 16, 4
 """Cells to predict, models times devices, models to run together: what is answered on the loop."""
 
+_LONG_PAYLOAD_BYTES = 4_096
 UNACKNOWLEDGED_REPLIES = 256
 
 EXECUTING_AT_ONCE = 64
@@ -170,8 +171,15 @@ class Desk:
                     if delivery.topic == _EXECUTE:
                         # Takes as long as the job does. Acknowledged at once: it must not be run
                         # a second time because the agent was started anew in between.
-                        replies.create_task(self._execute_and_reply(delivery), name="desk-execute")
+                        replies.create_task(self._handle_and_reply(delivery), name="desk-execute")
                         await self._sent.put((delivery, None))
+                        continue
+                    if len(delivery.payload) > _LONG_PAYLOAD_BYTES:
+                        # What may take long is answered beside the others, not before them.
+                        answering = replies.create_task(
+                            self._handle_and_reply(delivery), name="desk-long"
+                        )
+                        await self._sent.put((delivery, answering))
                         continue
                     outgoing = await self._handle(delivery)
                     sending = (
@@ -220,7 +228,7 @@ class Desk:
             return Outgoing(address.topic, _with_correlation_id(payload, address))
         return Outgoing(address.topic, payload, correlation_data=address.correlation_data)
 
-    async def _execute_and_reply(self, delivery: Delivery) -> None:
+    async def _handle_and_reply(self, delivery: Delivery) -> None:
         outgoing = await self._handle(delivery)
         if outgoing is not None:
             await self._bus.publish(outgoing)
