@@ -83,10 +83,10 @@ def _first(group: BaseExceptionGroup[PlacewiseError]) -> PlacewiseError:
 
 def _explain(error: PlacewiseError) -> int:
     console = Console(stderr=True)
-    console.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False)
+    console.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False, soft_wrap=True)
     for detail in error.details:
         what = f"{detail.field}: {detail.problem}; expected {detail.expected}"
-        console.print(f"  {escape(what)}", highlight=False)
+        console.print(f"  {escape(what)}", highlight=False, soft_wrap=True)
     if isinstance(error, (BadInput, AgentRefused)):
         return BAD_INPUT
     return UNAVAILABLE if isinstance(error, Unavailable) else FAULT

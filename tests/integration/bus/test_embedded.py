@@ -179,8 +179,8 @@ def test_ends_with_its_parent_however_that_ends(how: signal.Signals) -> None:
         port, pid = map(int, parent.stdout.readline().split())
         assert listens(port)
         parent.send_signal(how)
+        # Its port may be another test's by now: what counts is that the process is gone.
         wait_until(lambda: not lives(pid), 5, "the broker ended")
-        assert not listens(port)
     finally:
         parent.kill()
         parent.communicate(timeout=5)
