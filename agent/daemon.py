@@ -17,6 +17,7 @@ from agent.aside import Aside
 from agent.bus.port import Bus, Delivery, Inbox
 from agent.desk import Desk
 from agent.dispatch import Dispatcher
+from agent.feed import Feed
 from agent.heart.effects import Effect
 from agent.heart.heart import Heart
 from agent.heart.stimuli import MeasurementLogged, RefinementLogged
@@ -34,6 +35,7 @@ from schemas import topics
 from schemas.errors import BadInput
 from schemas.published import AgentState
 from schemas.replies import StatusReply
+from schemas.topics import RequestKind
 
 LOOP_LAG_SECONDS = 0.25
 STATE_SECONDS = 10.0
@@ -125,6 +127,19 @@ class Daemon:
     def heart(self) -> Heart:
         """The heart, to look at; only the daemon's own tasks change it."""
         return self._heart
+
+    @property
+    def feed(self) -> Feed:
+        """What the agent says, for whoever watches."""
+        return self._voice.feed
+
+    async def ask(self, kind: RequestKind) -> bytes:
+        """Return the answer to a request without a body, as JSON.
+
+        Raises:
+            PlacewiseError: why there is none.
+        """
+        return await self._desk.ask(kind)
 
     async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Work until `stop` is called, or a task fails; then finish what was begun.
@@ -279,6 +294,7 @@ class Daemon:
         for name in ("intake", "desk", "state", "loop-lag", "collections", "refiner"):
             by_name[name].cancel()
         await self._writer.drain()
+        self._voice.feed.close()
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self._voice.drain()

@@ -60,6 +60,7 @@ from schemas.requests import (
     decode_request,
     reply_address,
 )
+from schemas.topics import RequestKind
 
 RECEIVED_AT_ONCE = 64
 _SHORT_CELLS, _SHORT_PLACEMENT, _SHORT_WORKLOAD = 32, 16, 4
@@ -188,6 +189,15 @@ class Desk:
                         else None
                     )
                     await self._sent.put((delivery, sending))
+
+    async def ask(self, kind: RequestKind) -> bytes:
+        """Return the answer to a request without a body that came another way, as JSON.
+
+        Raises:
+            PlacewiseError: why there is none.
+        """
+        reply = await self._answer(uuid.uuid4().hex, kind, decode_request(kind, b"{}"))
+        return reply.model_dump_json().encode()
 
     async def acknowledge(self) -> None:
         """Acknowledge requests once their reply is out, in order. The task `desk-acknowledge`."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from agent.bus.port import Bus, Delivery, Outgoing
+from agent.feed import Feed
 from agent.heart.effects import Effect, Publish
 from agent.intake import dead_letter
 from agent.metrics import AgentMetrics
@@ -39,11 +40,16 @@ _CHANNELS: dict[type, tuple[topics.AgentChannel, str]] = {
 
 
 class Voice:
-    """Publishes decisions, validations, alerts, dead letters and the agent's state, in order."""
+    """Publishes decisions, validations, alerts, dead letters and the agent's state, in order.
+
+    Attributes:
+        feed: where all but the state is said as well, for whoever watches over HTTP.
+    """
 
     def __init__(
         self, bus: Bus, agent_id: str, metrics: AgentMetrics, clock: Callable[[], datetime]
     ) -> None:
+        self.feed = Feed()
         self._bus = bus
         self._agent_id = agent_id
         self._metrics = metrics
@@ -65,18 +71,14 @@ class Voice:
                 )
             if isinstance(effect.what, Alert):
                 self._metrics.alert(effect.what.kind)
-            await self._queue.put(self._event(channel, event_type, effect))
+            await self._say(channel, self._event(event_type, effect))
 
     async def dead_letter(self, delivery: Delivery, error: BadInput) -> None:
         """Publish a refused message with the reason."""
         self.dead_letters += 1
         self._metrics.dead_letter(error.code)
         letter = dead_letter(delivery, error, self._clock())
-        await self._queue.put(
-            Outgoing(
-                topics.agent(self._agent_id, "dead_letters"), letter.model_dump_json().encode()
-            )
-        )
+        await self._say("dead_letters", letter.model_dump_json().encode())
 
     async def state(self, state: AgentState) -> None:
         """Publish the agent's state, retained, past the queue."""
@@ -102,7 +104,11 @@ class Voice:
         """Wait until all that was queued is published."""
         await self._queue.join()
 
-    def _event(self, channel: topics.AgentChannel, event_type: str, effect: Publish) -> Outgoing:
+    async def _say(self, channel: topics.AgentChannel, message: bytes) -> None:
+        self.feed.put(channel, message)
+        await self._queue.put(Outgoing(topics.agent(self._agent_id, channel), message))
+
+    def _event(self, event_type: str, effect: Publish) -> bytes:
         event = envelope(
             event_type,
             uuid.uuid4().hex,
@@ -111,7 +117,7 @@ class Voice:
             effect.what.model_dump(mode="json"),
         )
         event["cause"] = effect.cause
-        return Outgoing(topics.agent(self._agent_id, channel), _dump(event))
+        return json.dumps(event, separators=(",", ":")).encode()
 
 
 def state_message(state: AgentState) -> Outgoing:
@@ -119,8 +125,3 @@ def state_message(state: AgentState) -> Outgoing:
     return Outgoing(
         topics.agent(state.agent_id, "state"), state.model_dump_json().encode(), retain=True
     )
-
-
-def _dump(value: object) -> bytes:
-
-    return json.dumps(value, separators=(",", ":")).encode()

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Put what the page in the tab is made of, at the versions of the npm lock file, where the agent
-# serves it and the wheel ships it: web_bridge/browser/vendor. Checked by hash, so that what is
-# shipped is what was reviewed.
+# Put what the pages are made of, at the versions of the npm lock file, where the agent serves it
+# and the wheel ships it: web_bridge/browser/vendor for tabs, agent/web/page/vendor for the
+# dashboard. Checked by hash, so that what is shipped is what was reviewed.
 #
 #   browser-assets.sh             fill vendor/, and check it against vendor.sha256
 #   browser-assets.sh --relock    after a change of the lock file: write vendor.sha256 anew
@@ -10,6 +10,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 source="$here/browser"
 page="$here/../web_bridge/browser"
+dashboard="$here/../agent/web/page"
 
 if ! command -v npm >/dev/null 2>&1; then
     echo "browser assets: npm is missing. On Debian: apt-get install nodejs npm." >&2
@@ -36,8 +37,15 @@ wllama="$source/node_modules/@wllama/wllama"
 cp "$wllama/esm/index.min.js" "$wllama/LICENCE" "$page/vendor/wllama/"
 cp "$wllama/esm/wasm/wllama.wasm" "$page/vendor/wllama/"
 
-cd "$page"
-if [ "${1:-}" = --relock ]; then
-    find vendor -type f | LC_ALL=C sort | xargs sha256sum >vendor.sha256
-fi
-sha256sum --check --quiet vendor.sha256
+rm -rf "$dashboard/vendor"
+mkdir -p "$dashboard/vendor"
+echarts="$source/node_modules/echarts"
+cp "$echarts/dist/echarts.esm.min.mjs" "$echarts/LICENSE" "$echarts/NOTICE" "$dashboard/vendor/"
+
+for folder in "$page" "$dashboard"; do
+    cd "$folder"
+    if [ "${1:-}" = --relock ]; then
+        find vendor -type f | LC_ALL=C sort | xargs sha256sum >vendor.sha256
+    fi
+    sha256sum --check --quiet vendor.sha256
+done

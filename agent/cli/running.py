@@ -23,6 +23,7 @@ from agent.restore import restore, stamp
 from agent.service import Notifier
 from agent.settings import Settings, load_settings
 from agent.version import VERSION
+from agent.web.dashboard import Dashboard
 from agent.web.server import Readiness, WebServer
 
 REPLAY_SECONDS = 30.0
@@ -79,7 +80,9 @@ async def serve(settings: Settings) -> None:
         metrics = AgentMetrics(VERSION)
         probe = _Probe()
         pool = await asyncio.to_thread(prepare_pool, settings) if settings.browsers else None
-        routes = await asyncio.to_thread(pool.routes, settings) if pool else ()
+        dashboard = Dashboard()
+        routes = await asyncio.to_thread(pool.routes, settings) if pool else []
+        routes += dashboard.routes()
         web = WebServer(probe, metrics, settings.http_host, settings.http_port, routes)
         await parts.enter_async_context(web)
         address = await parts.enter_async_context(wiring.broker_for(settings))
@@ -103,6 +106,7 @@ async def serve(settings: Settings) -> None:
         probe.replay_finished = True
         bus = probe.bus = wiring.agent_bus(settings, address)
         daemon = Daemon(wiring.daemon_config(settings), bus, store, restored, metrics)
+        dashboard.show(daemon)
         if pool is not None:
             pool_bus = wiring.bus_to(address)
             await parts.enter_async_context(open_pool(pool, settings, web.url, pool_bus))

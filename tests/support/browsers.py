@@ -17,6 +17,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
+from websockets.sync.client import connect
+
 ROOT = Path(__file__).parents[2]
 WEBNN_CHROMIUM = ROOT / "tools" / "browser" / "webnn-chromium" / "chromium"
 END_SECONDS = 10.0
@@ -161,6 +163,14 @@ class Browser:
         ):
             pass
 
+    def text(self, address: str) -> str:
+        """Return what a person reads in the open tab of an address. Chromium only."""
+        tab = next(one for one in self.tabs() if one["url"] == address)
+        with connect(tab["webSocketDebuggerUrl"], max_size=None) as devtools:
+            asked = {"expression": "document.body.innerText"}
+            devtools.send(json.dumps({"id": 1, "method": "Runtime.evaluate", "params": asked}))
+            return str(json.loads(devtools.recv(timeout=10))["result"]["result"]["value"])
+
     def log(self) -> str:
         """Return what the browser printed."""
         return (self.folder / "log").read_text(errors="replace")
@@ -232,7 +242,7 @@ class Browser:
     def _debugging_port(self) -> int:
         path = self.folder / "DevToolsActivePort"
         deadline = time.monotonic() + END_SECONDS
-        while not path.exists():
+        while not (path.exists() and path.read_text().strip()):
             assert time.monotonic() < deadline, f"no debugging port:\n{self.log()}"
             time.sleep(0.05)
         return int(path.read_text().split()[0])
