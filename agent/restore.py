@@ -18,8 +18,8 @@ from agent.rebuild import rebuild
 from agent.slices import in_slices
 from agent.store.port import Snapshot, Store
 
-LAYOUT = "pieces-1"
-"""How a snapshot is laid out; changes with `agent.pieces`."""
+LAYOUT = "pieces-2"
+"""How a snapshot is laid out; changes with `agent.pieces`, and with what learners keep."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import strategies.place
 import strategies.recommend
 from agent.heart.cells import cell_of
 from agent.heart.company import Company
-from agent.heart.outlook import prediction
+from agent.heart.outlook import outlook
 from agent.heart.predictor import Predictor
 from agent.heart.thought import Thought
 from schemas.errors import BadInput, Unavailable
@@ -104,14 +104,13 @@ def predict(predictor: Predictor, request: PredictRequest, request_id: str) -> P
             predicted[i] = one
 
     rows = zip(cells, predicted, predictor.fittings(cells), strict=True)
-    predictions = []
+    drafts = []
     for index, (cell, one, fitting) in enumerate(rows):
-        found = prediction(
-            predictor, f"{request_id}/{index}", cell, one, fitting, request.duration_s
-        )
-        notes = [*_notes(metrics, one), *found.notes]
-        predictions.append(found.model_copy(update={"notes": notes}))
-    return PredictReply(predictions=predictions)
+        draft = outlook(predictor, f"{request_id}/{index}", cell, one, fitting, request.duration_s)
+        draft["notes"] = [*_notes(metrics, one), *draft["notes"]]
+        drafts.append(draft)
+    # One validation of them all: one for each would take twice as long.
+    return PredictReply.model_validate({"predictions": drafts})
 
 
 def compare(predictor: Predictor, request: CompareRequest, request_id: str) -> CompareReply:

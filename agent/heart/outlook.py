@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 from agent.heart.predictor import Predictor
 from agent.learning.bounds import Range, chance_within_20_percent, energy
@@ -11,20 +12,20 @@ from agent.learning.capacity import Fitting
 from agent.learning.cell import Cell
 from agent.learning.sustained import Lasting
 from schemas.measurement import MetricName, energy_unit
-from schemas.replies import Estimate, Estimates, Prediction
+from schemas.replies import Estimate, Estimates
 
 _SPEEDS: dict[MetricName, float] = {"throughput_per_s": 1.0, "latency_ms": -1.0}
 
 
-def prediction(
+def outlook(
     predictor: Predictor,
     prediction_id: str,
     cell: Cell,
     metrics: Estimates,
     fitting: Fitting | None,
     duration_s: float | None,
-) -> Prediction:
-    """Return a prediction with all that follows from its metrics.
+) -> dict[str, Any]:
+    """Return the fields of a `Prediction`: its metrics, and all that follows from them.
 
     Args:
         predictor: asked what the duration does.
@@ -36,20 +37,22 @@ def prediction(
     """
     lasting = predictor.lasting(cell, duration_s)
     held = metrics if lasting is None else _after(metrics, lasting)
-    return Prediction(
-        prediction_id=prediction_id,
-        model=cell.model,
-        hardware=cell.hardware,
-        metrics=held,
-        energy_j=energy_per_item(held),
-        fits=None if fitting is None else fitting.chance,
-        holds_for_s=None if lasting is None else lasting.holds_for_s,
-        notes=[*_fit_notes(fitting), *_duration_notes(lasting, duration_s)],
-    )
+    return {
+        "prediction_id": prediction_id,
+        "model": cell.model,
+        "hardware": cell.hardware,
+        "metrics": held,
+        "energy_j": energy_per_item(held),
+        "fits": None if fitting is None else fitting.chance,
+        "holds_for_s": None if lasting is None else lasting.holds_for_s,
+        "notes": [*_fit_notes(fitting), *_duration_notes(lasting, duration_s)],
+    }
 
 
-def energy_per_item(metrics: Estimates) -> Estimate | None:
-    """Return the energy of one item, or None where power or throughput is unknown.
+def energy_per_item(metrics: Estimates) -> dict[str, Any] | None:
+    """Return the fields of the `Estimate` of the energy of one item.
+
+    None where power or throughput is unknown.
 
     Both are of all devices of a run together, so they belong together.
     """
@@ -57,7 +60,7 @@ def energy_per_item(metrics: Estimates) -> Estimate | None:
     if power is None or rate is None:
         return None
     found = energy(_range(power), _range(rate))
-    return Estimate(**found._asdict(), unit=energy_unit(rate.unit))
+    return {**found._asdict(), "unit": energy_unit(rate.unit)}
 
 
 def _after(metrics: Estimates, lasting: Lasting) -> Estimates:

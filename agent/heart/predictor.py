@@ -22,7 +22,8 @@ _AT_ONCE = 256
 _ESTIMATES: TypeAdapter[list[Estimates]] = TypeAdapter(list[Estimates])
 
 _Units = Mapping[MetricName, str]
-_Key = tuple[Cell, tuple[MetricName, ...], tuple[tuple[MetricName, str], ...]]
+_Asked = tuple[tuple[MetricName, ...], tuple[tuple[MetricName, str], ...]]
+"""Metrics, and the units to predict them in."""
 
 
 class Predictor:
@@ -39,11 +40,13 @@ class Predictor:
     def __init__(self, bank: Bank, met: Mapping[str, object] | None = None) -> None:
         self._bank = bank
         self._met = met if met is not None else {}
-        self._remembered: dict[_Key, Estimates] = {}
+        self._remembered: dict[_Asked, dict[Cell, Estimates]] = {}
+        self._count = 0
         self._as_of = -1
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_bank": self._bank, "_met": self._met, "_remembered": {}, "_as_of": -1}
+        fresh = {"_remembered": {}, "_count": 0, "_as_of": -1}
+        return {"_bank": self._bank, "_met": self._met, **fresh}
 
     def predict(
         self,
@@ -52,19 +55,20 @@ class Predictor:
         units: _Units | None = None,
     ) -> list[Estimates]:
         """Predict cells in the order given; those not remembered in one vectorised pass."""
-        if self._bank.observed_count != self._as_of or len(self._remembered) > REMEMBERED_CELLS:
-            self._remembered = {}
+        if self._bank.observed_count != self._as_of or self._count > REMEMBERED_CELLS:
+            self._remembered, self._count = {}, 0
             self._as_of = self._bank.observed_count
-        asked = tuple(metrics)
-        wanted = tuple(sorted((units or {}).items()))
-        keys: list[_Key] = [(cell, asked, wanted) for cell in cells]
-        new = list(dict.fromkeys(key for key in keys if key not in self._remembered))
-        if new:
+        asked: _Asked = tuple(metrics), tuple(sorted((units or {}).items()))
+        remembered = self._remembered.setdefault(asked, {})
+        found = list(map(remembered.get, cells))
+        if None in found:
+            new = list({cell: None for cell, one in zip(cells, found, strict=True) if one is None})
             for start in range(0, len(new), _AT_ONCE):
                 some = new[start : start + _AT_ONCE]
-                predicted = self._bank.predict([key[0] for key in some], asked, dict(wanted))
-                self._remembered.update(zip(some, estimates(predicted), strict=True))
-        return [self._remembered[key] for key in keys]
+                predicted = self._bank.predict(some, metrics, dict(asked[1]))
+                remembered.update(zip(some, estimates(predicted), strict=True))
+            self._count += len(new)
+        return list(map(remembered.__getitem__, cells))
 
     def fittings(self, cells: Sequence[Cell]) -> list[Fitting | None]:
         """Return whether each cell fits, and what it takes; None where that is unknown."""

@@ -240,6 +240,8 @@ class Bank:
         None where no run on its hardware ever told its duration. Without a duration, what is
         predicted holds for the first minute.
         """
+        if self._sustained.known_for_s(cell.hardware) is None:
+            return None
         cell = self._descriptors.fill(cell)
         return self._sustained.lasting(
             cell.hardware, cell.hardware_class, FIRST_S if duration_s is None else duration_s
@@ -336,17 +338,12 @@ def _told(guesses: Guesses) -> list[dict[str, Predicted]]:
 def _bound(result: dict[str, Predicted], cell: Cell, sheet: Sheet | None) -> None:
     """Keep predictions within what is physically possible."""
     if memory := result.get("memory_mb"):
-        result["memory_mb"] = _with(memory, bounds.memory(_range(memory), cell))
+        found = bounds.Range._make(memory[:4])
+        bounded = bounds.memory(found, cell)
+        if bounded is not found:
+            result["memory_mb"] = Predicted(*bounded, *memory[4:])
     if power := result.get("power_w"):
-        measured = power.basis.hardware > 0
-        result["power_w"] = _with(
-            power, bounds.power(_range(power), cell, sheet, measured=measured)
-        )
-
-
-def _range(one: Predicted) -> bounds.Range:
-    return bounds.Range(one.value, one.low, one.high, one.confidence)
-
-
-def _with(one: Predicted, bounded: bounds.Range) -> Predicted:
-    return Predicted(*bounded, one.unit, one.basis)
+        found = bounds.Range._make(power[:4])
+        bounded = bounds.power(found, cell, sheet, measured=power.basis.hardware > 0)
+        if bounded is not found:
+            result["power_w"] = Predicted(*bounded, *power[4:])

@@ -114,6 +114,8 @@ def _towards(predicted: Range, usual: float, half_width: float) -> Range:
 
 
 def _within(one: Range, least: float, most: float) -> Range:
+    if least <= one.low and one.high <= most:
+        return one
     value = min(max(one.value, least), most)
     return Range(
         value, min(max(one.low, least), value), max(min(one.high, most), value), one.confidence

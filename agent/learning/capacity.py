@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +23,7 @@ MOST = 10_000_000
 _GROWS = {"batch_size": with_batch, "context": with_context}
 
 
-@dataclass(frozen=True, slots=True)
-class Fitting:
+class Fitting(NamedTuple):
     """Whether a cell fits, and what it takes.
 
     Attributes:
@@ -39,8 +37,7 @@ class Fitting:
     memory_mb: float
 
 
-@dataclass(frozen=True, slots=True)
-class Largest:
+class Largest(NamedTuple):
     """The largest size at which a cell fits with the probability asked for.
 
     Attributes:

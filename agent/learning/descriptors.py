@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from agent.learning.cell import Cell
-
-T = TypeVar("T")
 
 
 class ModelDescriptors(NamedTuple):
@@ -27,6 +26,12 @@ class HardwareDescriptors:
     """What describes hardware; None where it was never said."""
 
     hardware_class: str | None = None
+
+
+_SAID = attrgetter(*ModelDescriptors._fields)
+"""What a cell says of its model, in the order of `ModelDescriptors`."""
+
+_OF_THE_INPUT = {"gmacs", "activations_m"}
 
 
 class Descriptors:
@@ -63,7 +68,7 @@ class Descriptors:
         """Remember what a cell says about its model and hardware; return it filled in."""
         filled = self.fill(cell)
         self._models.pop(cell.model, None)
-        self._models[cell.model] = _described(filled)
+        self._models[cell.model] = ModelDescriptors._make(_SAID(filled))
         self._hardware.pop(cell.hardware, None)
         self._hardware[cell.hardware] = HardwareDescriptors(filled.hardware_class)
         if len(self._models) > self.capacity:
@@ -81,49 +86,18 @@ class Descriptors:
         hardware = self._hardware.get(cell.hardware)
         if hardware is not None and cell.hardware_class is None and hardware.hardware_class:
             cell = cell._replace(hardware_class=hardware.hardware_class)
-        said = _described(cell)
-        if model is None or None not in said:
+        said = _SAID(cell)
+        if model is None or None not in said or said == model:
             return cell
         area = 1.0
         if cell.input_size and model.input_size:
             area = (cell.input_size / model.input_size) ** 2
-        filled = ModelDescriptors(
-            _either(cell.family, model.family),
-            _either(cell.architecture, model.architecture),
-            _either(cell.parameters_m, model.parameters_m),
-            _either(cell.gmacs, _times(model.gmacs, area)),
-            _either(cell.activations_m, _times(model.activations_m, area)),
-            _either(cell.input_size, model.input_size),
-            _either(cell.kv_values_per_token, model.kv_values_per_token),
-        )
-        if filled == said:
-            return cell
-        return cell._replace(
-            family=filled.family,
-            architecture=filled.architecture,
-            parameters_m=filled.parameters_m,
-            gmacs=filled.gmacs,
-            activations_m=filled.activations_m,
-            input_size=filled.input_size,
-            kv_values_per_token=filled.kv_values_per_token,
-        )
-
-
-def _described(cell: Cell) -> ModelDescriptors:
-    return ModelDescriptors(
-        cell.family,
-        cell.architecture,
-        cell.parameters_m,
-        cell.gmacs,
-        cell.activations_m,
-        cell.input_size,
-        cell.kv_values_per_token,
-    )
-
-
-def _either(given: T | None, known: T | None) -> T | None:
-    return known if given is None else given
-
-
-def _times(value: float | None, factor: float) -> float | None:
-    return None if value is None else value * factor
+        lacking: dict[str, Any] = {
+            name: known
+            for name, given, known in zip(ModelDescriptors._fields, said, model, strict=True)
+            if given is None and known is not None
+        }
+        if area != 1.0:
+            for name in _OF_THE_INPUT & lacking.keys():
+                lacking[name] *= area
+        return cell._replace(**lacking) if lacking else cell

@@ -166,10 +166,6 @@ class Frame:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __getitem__(self, rows: slice) -> Frame:
-        """Return the frame of some of its rows."""
-        return Frame(self.keys[rows], self.linear[rows], self.sizes[rows], self.missing[rows])
-
 
 def frame_of(cells: Sequence[Cell], catalogue: Catalogue) -> Frame:
     """Return the features of cells; any number or name may be missing or never seen before."""

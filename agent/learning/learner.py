@@ -67,9 +67,6 @@ _BEYOND = np.log(100.0)
 _CORRECTION = 3.0
 """How far the process may move what the law says (log)."""
 
-_CHUNK = 32
-"""Cells that are weighed at once: as many as keep the arrays within a core's cache."""
-
 KERNEL = Kernel(
     sizes=(17.05, 0.15, 0.15, 10.51, 20.87, 0.15, 0.1527, 0.5, 10.96),
     parts=(0.8123, 2.57, 0.3, 0.06, 0.5683, 0.3003, 2.958),
@@ -407,16 +404,7 @@ class Learner:
         self, frame: Frame, metrics: Integers, slots: Integers, paths: Integers
     ) -> tuple[Floats, Floats]:
         """Return `(n, m)` centres and `(n, m)` spreads."""
-        near = self._memory.near(frame.keys)
-        if len(frame) == 1:
-            correction, spread = self._corrections(frame, near, metrics, slots)
-        else:
-            correction, spread = np.empty(slots.shape), np.empty(slots.shape)
-            for start in range(0, len(frame), _CHUNK):
-                part = slice(start, start + _CHUNK)
-                correction[part], spread[part] = self._corrections(
-                    frame[part], near[part], metrics, slots[part]
-                )
+        correction, spread = self._corrections(frame, metrics, slots)
         centre = self._law.predict(frame.linear, paths)
         centre += np.minimum(np.maximum(correction, -_CORRECTION), _CORRECTION)
         bounds = self._ranges[paths[..., 0]]
@@ -424,15 +412,11 @@ class Learner:
         return centre, spread
 
     def _corrections(
-        self, frame: Frame, near: Integers, metrics: Integers, slots: Integers
+        self, frame: Frame, metrics: Integers, slots: Integers
     ) -> tuple[Floats, Floats]:
         """Return `(n, m)` residuals that neighbours let expect, and what spread they leave."""
         memory = self._memory
-        usable = np.empty((len(metrics), *near.shape), dtype=bool)
-        for plane, metric, own in zip(usable, metrics.tolist(), slots.T, strict=True):
-            np.equal(memory.slot[metric].take(near), own[:, None], out=plane)
-        usable &= near >= 0
-        found = self._process.weigh(memory, frame, near, usable)
+        found = self._process.weigh(memory, frame, metrics, slots)
         left = memory.rest.take(found.rows, axis=0)
         left -= self._law.offset.take(memory.path.take(found.rows, axis=0))
         expected = np.matmul(found.weights[:, None], left)[:, 0]

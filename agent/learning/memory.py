@@ -8,7 +8,7 @@ never searches the whole, so that it takes the same time however much was learnt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,9 +45,22 @@ same name."""
 NO_SLOT = 0
 """Stands where the slot of a unit would, for a metric that was not measured."""
 
-_ARRAYS = ("sizes", "linear", "setup", "z", "rest", "path")
-_PLANES = ("names", "slot")
+_ARRAYS = ("sizes", "names", "linear", "setup", "slot", "z", "rest", "path")
 _SHORT = (1 << 31) - 1
+
+
+class Near(NamedTuple):
+    """Pairs of cells and rows of the memory that may be like them.
+
+    Attributes:
+        rows: `(q,)`, each once for a cell.
+        cells: `(q,)`, ascending.
+        places: `(q,)`, a place for each pair among `BREADTH` for each cell.
+    """
+
+    rows: Integers
+    cells: Integers
+    places: Integers
 
 
 class Memory:
@@ -62,11 +75,11 @@ class Memory:
 
     Attributes:
         sizes: `(rows, len(SIZES))`, the weighted sizes of a frame.
-        names: `len(NAMES)` arrays `(rows,)`.
+        names: `(rows, len(NAMES))`.
         linear: `(rows, WIDTH)`, as in `Frame`.
         setup: `(rows,)`, the place of the set-up in `apart`.
         apart: `(setups, setups)`, how far set-ups are apart.
-        slot: for each metric `(rows,)`, of its unit; 0 where it was not measured.
+        slot: `(rows, metrics)`, of the metric's unit; 0 where it was not measured.
         z: `(rows, metrics)`, logs of the measured values.
         rest: `(rows, metrics)`, what the law of the domain leaves of them.
         path: `(rows, metrics)`, the row of the set-up's offset from that law.
@@ -83,10 +96,10 @@ class Memory:
         self.rows = rows
         self._next = 0
         self.sizes = np.zeros((rows, len(SIZES)), dtype=np.float32)
-        self.names = [np.zeros(rows, dtype=np.int32) for _ in NAMES]
+        self.names = np.zeros((rows, len(NAMES)), dtype=np.int32)
         self.linear = np.zeros((rows, WIDTH))
         self.setup = np.zeros(rows, dtype=np.int64)
-        self.slot = [np.zeros(rows, dtype=np.int16) for _ in range(metrics)]
+        self.slot = np.zeros((rows, metrics), dtype=np.int16)
         self.z = np.zeros((rows, metrics))
         self.rest = np.zeros((rows, metrics))
         self.path = np.zeros((rows, metrics), dtype=np.int64)
@@ -120,10 +133,7 @@ class Memory:
         self.setup[at] = self._place(keys)
         self.sizes[at], self.linear[at] = self.weighted(frame)[0], frame.linear[0]
         self.z[at], self.rest[at], self.path[at] = z, rest, path
-        for plane, name in zip(self.names, _names(keys), strict=True):
-            plane[at] = name
-        for column, slot in zip(self.slot, slots, strict=True):
-            column[at] = slot
+        self.names[at], self.slot[at] = _names(keys), slots
         for ring, key in enumerate(keys.rings):
             rows, ends = self._keys[ring], self._ends[ring]
             row = rows.place(key)
@@ -152,27 +162,21 @@ class Memory:
             size: what to add.
             but: numbers of events, those that were measured after the shift.
         """
-        moved = np.isin(self.path[:, column], paths) & (self.slot[column] != NO_SLOT)
+        moved = np.isin(self.path[:, column], paths) & (self.slot[:, column] != NO_SLOT)
         moved[[event % self.rows for event in but]] = False
         self.z[moved, column] += size
         self.rest[moved, column] += size
 
     def forget_paths(self, paths: Sequence[int]) -> None:
         """Forget measurements whose set-ups' offsets are forgotten."""
-        for plane, path in zip(self.slot, self.path.T, strict=True):
-            plane[np.isin(path, paths)] = NO_SLOT
+        self.slot[np.isin(self.path, paths)] = NO_SLOT
 
     def forget_slot(self, slot: int) -> None:
         """Forget what was measured in the unit of a slot."""
-        for plane in self.slot:
-            plane[plane == slot] = NO_SLOT
+        self.slot[self.slot == slot] = NO_SLOT
 
-    def near(self, keys: Sequence[Keys]) -> Integers:
-        """Return `(n, BREADTH)` rows that may be like cells, each once and in their order.
-
-        Where there are fewer, -1 fills up. The width is always the same, so that what is found
-        for a cell never depends on the cells beside it.
-        """
+    def near(self, keys: Sequence[Keys]) -> Near:
+        """Return the rows that may be like `n` cells, at most `BREADTH` of each."""
         near = np.concatenate(
             [
                 table.take([find(key, 0) for key in line], axis=0)
@@ -186,15 +190,23 @@ class Memory:
             axis=1,
         )
         near.sort(axis=1)
-        np.copyto(near[:, 1:], -1, where=near[:, 1:] == near[:, :-1])
-        return near.astype(np.int64)
+        new = near >= 0
+        new[:, 1:] &= near[:, 1:] != near[:, :-1]
+        places = np.flatnonzero(new)
+        return Near(near.take(places).astype(np.int64), places // BREADTH, places)
 
-    def distances(self, keys: Sequence[Keys], rows: Integers) -> Singles:
-        """Return `(n, b)`, how far the set-ups of cells are from those of rows `(n, b)`."""
+    def distances(self, keys: Sequence[Keys], rows: Integers, cells: Integers) -> Singles:
+        """Return `(q,)`, how far the set-ups of rows are from those of cells.
+
+        Args:
+            keys: of the cells.
+            rows: `(q,)`.
+            cells: `(q,)`, places in `keys`.
+        """
         find = self._places.find
         places = [find(one.setup, -1) for one in keys]
         setups = self.setup.take(rows)
-        flat = np.array(places)[:, None] * len(self.apart) + setups
+        flat = np.array(places).take(cells) * len(self.apart) + setups
         distances: Singles = self.apart.reshape(-1).take(flat, mode="clip")
         if min(places) < 0:
             used = max(1, len(self._places))
@@ -203,7 +215,8 @@ class Memory:
                 if place < 0:
                     if one.setup not in strange:
                         strange[one.setup] = self._distance(one, used)
-                    distances[at] = strange[one.setup][setups[at]]
+                    own = slice(*np.searchsorted(cells, (at, at + 1)))
+                    distances[own] = strange[one.setup].take(setups[own])
         return distances
 
     def _distance(self, keys: Keys, used: int) -> Singles:
@@ -215,8 +228,7 @@ class Memory:
         if self._places.fresh:
             self._places.fresh.clear()
             if len(self._places) == self._places.capacity:
-                for plane in self.slot:
-                    plane[self.setup == place] = NO_SLOT
+                self.slot[self.setup == place] = NO_SLOT
             if place >= len(self._parts):
                 self._parts = fitted(self._parts, place + 1)
                 apart = np.zeros((len(self._parts), len(self._parts)), dtype=np.float32)
@@ -233,26 +245,21 @@ class Memory:
         state = dict(vars(self))
         for name in _ARRAYS:
             state[name] = state[name][: self.used]
-        for name in _PLANES:
-            state[name] = [plane[: self.used] for plane in state[name]]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         for name in _ARRAYS:
             setattr(self, name, self._whole(state[name]))
-        for name in _PLANES:
-            setattr(self, name, [self._whole(plane) for plane in state[name]])
 
     def _whole(self, used: NDArray[Any]) -> NDArray[Any]:
         more = np.zeros((self.rows - len(used), *used.shape[1:]), used.dtype)
         return np.concatenate((used, more))
 
 
-def names_of(frame: Frame) -> list[Names]:
-    """Return `len(NAMES)` arrays `(n,)` of short numbers for the names in a frame."""
-    names = [_names(one) for one in frame.keys]
-    return [np.array(plane, dtype=np.int32) for plane in zip(*names, strict=True)]
+def names_of(frame: Frame) -> Names:
+    """Return `(n, len(NAMES))` short numbers for the names in a frame."""
+    return np.array([_names(one) for one in frame.keys], dtype=np.int32)
 
 
 def _names(keys: Keys) -> tuple[int, int, int]:

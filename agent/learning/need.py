@@ -6,8 +6,7 @@ learns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from agent.learning.cell import Cell
 from agent.learning.roofline import bytes_per_weight
@@ -34,8 +33,7 @@ Assumptions: the shape is that of Llama 2 and 3; their heads are grouped by 1 to
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """What a run needs of all its devices together, in MB (1e6 bytes).
 
     Attributes:

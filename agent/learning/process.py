@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.linalg.lapack import dposv
 
 from agent.learning.features import SIZES, Frame
-from agent.learning.memory import Memory, names_of
+from agent.learning.memory import BREADTH, Memory, Near, names_of
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -27,6 +27,14 @@ _NETWORK_SIZES = 4
 
 _FARTHEST = -30.0
 """Log likeness below which nothing is more unlike than anything else."""
+
+_ROW_BITS = 32
+_ROW = (1 << _ROW_BITS) - 1
+
+_LANES = 16
+"""Pairs are weighed in multiples of as many numbers as processors work on at once: what is left
+over of a product may be rounded differently, and an answer must not depend on what is asked
+beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +107,11 @@ class Process:
         ).T.copy()
         self._variances = np.square(np.array(kernel.amplitude, dtype=np.float32))
         self._variance = float(self._variances.sum())
-        self._diagonal = np.arange(nearest)
+        # Each pair of neighbours once; the first of them again, to fill up the lanes.
+        pairs = np.tril_indices(nearest, -1)
+        self._one, self._other = (np.resize(one, _filled(len(one))) for one in pairs)
 
-    def weigh(self, memory: Memory, frame: Frame, near: Integers, usable: Flags) -> Neighbours:
+    def weigh(self, memory: Memory, frame: Frame, metrics: Integers, slots: Integers) -> Neighbours:
         """Weigh the rows of a memory that may be like the `n` cells of a frame.
 
         The neighbours of a cell for one metric serve another as well when all of them have it,
@@ -110,77 +120,87 @@ class Process:
         Args:
             memory: holds the rows.
             frame: the cells.
-            near: `(n, b)` different rows, b at least `nearest`; -1 for none.
-            usable: `(m, n, b)`, which of them may be used for each metric.
+            metrics: `(m,)`, their columns in the memory.
+            slots: `(n, m)`, of their units.
         """
-        m, n, _ = usable.shape
-        like = self._to_cells(memory, frame, near)
-        line = np.arange(n)[:, None]
+        n, m = slots.shape
+        near = memory.near(frame.keys)
+        # What a row is chosen by: how like it is, and among equals that it is later in memory.
+        order = self._to_cells(memory, frame, near).view(np.int32).astype(np.int64)
+        order <<= _ROW_BITS
+        order |= near.rows
+        usable = memory.slot.take(near.rows, axis=0)[:, metrics] == slots.take(near.cells, axis=0)
+        rows, likes = self._nearest(order * usable[:, 0], near.places, n)
         which = np.empty((n, m), dtype=np.int64)
-        which[:] = line
-        first = like * usable[0]
-        best = np.argpartition(first, -self.nearest, axis=1)[:, -self.nearest :]
-        rows, likes = near[line, best], first[line, best]
-        if m > 1:
-            # No more than 255 are near, so that short numbers count them.
-            counts = np.add.reduce(usable.view(np.uint8), axis=2, dtype=np.uint8)
-            others = counts > 1.1 * counts[0] + 1.0
-            others |= ((likes > 0.0) & ~usable[:, line, best]).any(axis=2)
-            metrics, cells = np.nonzero(others)
-            if len(cells):
-                own = like[cells] * usable[metrics, cells]
-                best = np.argpartition(own, -self.nearest, axis=1)[:, -self.nearest :]
-                rows = np.concatenate((rows, near[cells[:, None], best]))
-                likes = np.concatenate((likes, own[np.arange(len(cells))[:, None], best]))
-                which[cells, metrics] = np.arange(n, n + len(cells))
+        which[:] = np.arange(n)[:, None]
+        if m > 1 and (usable != usable[:, :1]).any():
+            counts = np.stack([np.bincount(near.cells, one, n) for one in usable.T], axis=1)
+            others = counts > 1.1 * counts[:, :1] + 1.0
+            chosen = memory.slot.take(rows, axis=0)[..., metrics] == slots[:, None]
+            others |= ((likes > 0.0)[..., None] & ~chosen).any(axis=1)
+            for metric in np.flatnonzero(others.any(axis=0)).tolist():
+                cells = np.flatnonzero(others[:, metric])
+                own_rows, own_likes = self._nearest(order * usable[:, metric], near.places, n)
+                which[cells, metric] = np.arange(len(rows), len(rows) + len(cells))
+                rows = np.concatenate((rows, own_rows[cells]))
+                likes = np.concatenate((likes, own_likes[cells]))
         among = self._among(memory, rows, likes > 0.0)
         right = likes.astype(float)
         weights = _solved(among, right)
         left = self._variance - np.vecdot(right, weights)
         return Neighbours(rows, weights, np.sqrt(np.maximum(left, self._noise**2)), which)
 
-    def _to_cells(self, memory: Memory, frame: Frame, near: Integers) -> Singles:
-        """Return `(n, b)` likenesses of rows to the cells of a frame."""
-        apart = memory.sizes.take(near, axis=0)
-        apart -= memory.weighted(frame)[:, None]
-        np.square(apart, out=apart)
-        sums = apart.reshape(-1, len(SIZES)) @ self._sums
-        reasons = np.empty((6, len(sums)), dtype=np.float32)
-        reasons[:2] = sums.T
-        for at, (plane, name) in enumerate(zip(memory.names, names_of(frame), strict=True), 2):
-            np.not_equal(
-                plane.take(near),
-                name[:, None],
-                out=reasons[at].reshape(near.shape),
-                casting="unsafe",
-            )
-        reasons[5] = memory.distances(frame.keys, near).reshape(-1)
-        return self._likeness(reasons).reshape(near.shape)
+    def _nearest(self, order: Integers, places: Integers, n: int) -> tuple[Integers, Singles]:
+        """Return `(n, nearest)` rows and their likenesses, zero where there are no more."""
+        every = np.zeros((n, BREADTH), dtype=np.int64)
+        every.reshape(-1)[places] = order
+        every.partition(BREADTH - self.nearest, axis=1)
+        best = every[:, -self.nearest :]
+        best.sort(axis=1)
+        likes = (best >> _ROW_BITS).astype(np.int32).view(np.float32)
+        return best & _ROW, likes
+
+    def _to_cells(self, memory: Memory, frame: Frame, near: Near) -> Singles:
+        """Return `(q,)` likenesses of rows to the cells of a frame that they are near to."""
+        rows, cells, _ = near
+        apart = np.zeros((_filled(len(rows)), len(SIZES)), dtype=np.float32)
+        own = apart[: len(rows)]
+        np.subtract(
+            memory.sizes.take(rows, axis=0), memory.weighted(frame).take(cells, axis=0), out=own
+        )
+        reasons = np.zeros((6, len(apart)), dtype=np.float32)
+        reasons[:2] = (np.square(apart, out=apart) @ self._sums).T
+        differ = memory.names.take(rows, axis=0) != names_of(frame).take(cells, axis=0)
+        reasons[2:5, : len(rows)] = differ.T
+        reasons[5, : len(rows)] = memory.distances(frame.keys, rows, cells)
+        return self._likeness(reasons)[: len(rows)]
 
     def _among(self, memory: Memory, rows: Integers, usable: Flags) -> Floats:
-        """Return `(p, k, k)` covariances of rows `(p, k)` among each other, with noise."""
+        """Return `(p, k, k)` covariances of rows `(p, k)` among each other, with noise.
+
+        Only what lies below the diagonal, and on it, is filled in.
+        """
         p, k = rows.shape
-        reasons = np.empty((6, p, k, k), dtype=np.float32)
-        sizes = memory.sizes.take(rows, axis=0).astype(float)
-        for at, part in enumerate((sizes[..., :_NETWORK_SIZES], sizes[..., _NETWORK_SIZES:])):
-            dots = part @ part.transpose(0, 2, 1)
-            squares = dots[:, self._diagonal, self._diagonal]
-            dots *= -2.0
-            dots += squares[:, :, None]
-            dots += squares[:, None, :]
-            np.maximum(dots, 0.0, out=reasons[at], casting="same_kind")
-        for at, plane in enumerate(memory.names, 2):
-            name = plane.take(rows)
-            np.not_equal(name[:, :, None], name[:, None, :], out=reasons[at], casting="unsafe")
+        one, other = self._one, self._other
+        sizes = memory.sizes.take(rows, axis=0)
+        apart = sizes.take(one, axis=1)
+        apart -= sizes.take(other, axis=1)
+        np.square(apart, out=apart)
+        reasons = np.empty((6, p * len(one)), dtype=np.float32)
+        reasons[:2] = (apart.reshape(-1, len(SIZES)) @ self._sums).T
+        names = memory.names.take(rows, axis=0)
+        differ = names.take(one, axis=1) != names.take(other, axis=1)
+        reasons[2:5] = differ.reshape(-1, differ.shape[-1]).T
         setups = memory.setup.take(rows)
-        flat = setups[:, :, None] * memory.apart.shape[1] + setups[:, None, :]
-        memory.apart.reshape(-1).take(flat, out=reasons[5], mode="clip")
-        like = self._likeness(reasons.reshape(6, -1)).reshape(p, k, k)
+        flat = setups.take(one, axis=1) * memory.apart.shape[1] + setups.take(other, axis=1)
+        memory.apart.reshape(-1).take(flat.reshape(-1), out=reasons[5], mode="clip")
+        like = self._likeness(reasons).reshape(p, -1)
         if not usable.all():
-            like *= usable[:, :, None] & usable[:, None, :]
-        among = like.astype(float)
-        among[:, self._diagonal, self._diagonal] = self._variance + self._noise**2
-        return among
+            like *= usable.take(one, axis=1) & usable.take(other, axis=1)
+        among = np.zeros((p, k * k))
+        among[:, one * k + other] = like
+        among[:, :: k + 1] = self._variance + self._noise**2
+        return among.reshape(p, k, k)
 
     def _likeness(self, reasons: Singles) -> Singles:
         """Return `(q,)` likenesses of pairs by reasons `(6, q)`, the first two squared."""
@@ -192,11 +212,21 @@ class Process:
         return likeness
 
 
+def _filled(count: int) -> int:
+    """Return the least multiple of `_LANES` that holds so many, and is not nothing."""
+    return max(-(-count // _LANES), 1) * _LANES
+
+
 def _solved(matrices: Floats, right: Floats) -> Floats:
-    """Return `(p, k)` solutions for positive definite matrices `(p, k, k)`, each on its own."""
+    """Return `(p, k)` solutions for positive definite matrices `(p, k, k)`, each on its own.
+
+    Read is what lies on the diagonal and below.
+    """
     solutions = np.empty_like(right)
     for at, (matrix, one) in enumerate(zip(matrices, right, strict=True)):
-        # Symmetric: what Fortran reads in columns may as well stand in lines.
-        _, solution, failed = dposv(matrix.T, one, overwrite_a=True)
-        solutions[at] = np.linalg.solve(matrix, one) if failed else solution
+        # What stands in lines is for Fortran what lies above the diagonal.
+        _, solutions[at], failed = dposv(matrix.T, one)
+        if failed:
+            whole = np.tril(matrix) + np.tril(matrix, -1).T
+            solutions[at] = np.linalg.solve(whole, one)
     return solutions

@@ -28,14 +28,16 @@ def test_likes_are_found_and_each_once() -> None:
     add(store, frame("a", "elsewhere"), 2.0)
     add(store, frame("b", "far", architecture="other"), 3.0)
 
-    near = store.near(frame("a", batch_size=1.0).keys)
+    near = store.near([frame(name, batch_size=1.0).keys[0] for name in ("unknown", "a")])
 
-    assert near.shape == (1, BREADTH)
-    assert sorted(near[near >= 0]) == [0, 1]
+    assert near.rows.tolist() == [0, 0, 1], "the unknown one runs on the same hardware"
+    assert near.cells.tolist() == [0, 1, 1]
+    assert (near.places // BREADTH == near.cells).all()
+    assert len(set(near.places)) == 3
 
 
 def test_nothing_is_near_in_an_empty_memory() -> None:
-    assert (memory().near(frame("a").keys) == -1).all()
+    assert len(memory().near(frame("a").keys).rows) == 0
 
 
 def test_the_oldest_give_way() -> None:
@@ -53,9 +55,9 @@ def test_setups_are_as_far_apart_as_their_parts() -> None:
     add(store, frame("a", "g", task="t"))
     cells = [frame("b", "h", task="t").keys[0], frame("b", "new", precision="fp16").keys[0]]
 
-    distances = store.distances(cells, np.array([[0, 1], [0, 1]]))
+    distances = store.distances(cells, np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1]))
 
-    assert distances.tolist() == [[0.0, 1.0], [3.0, 3.0]]
+    assert distances.tolist() == [0.0, 1.0, 3.0, 3.0]
     assert store.apart[0, 1] == store.apart[1, 0] == 1.0
 
 
@@ -64,7 +66,7 @@ def test_a_forgotten_setup_takes_its_measurements_along() -> None:
     for hardware in ("x", "y", "z"):
         add(store, frame("a", hardware))
 
-    assert store.slot[0][:3].tolist() == [0, 7, 7]
+    assert store.slot[:3, 0].tolist() == [0, 7, 7]
 
 
 def test_a_pickled_copy_holds_what_was_used_and_takes_more() -> None:

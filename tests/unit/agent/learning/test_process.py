@@ -29,8 +29,7 @@ def cell(batch: float, model: str = "a", hardware: str = "h") -> Cell:
 
 def weigh(store: Memory, asked: Cell) -> Neighbours:
     frame = frame_of([asked], catalogue())
-    near = store.near(frame.keys)
-    return Process(KERNEL, nearest=8).weigh(store, frame, near, (near >= 0)[None])
+    return Process(KERNEL, nearest=8).weigh(store, frame, np.array([0]), np.array([[1]]))
 
 
 def filled() -> Memory:
@@ -88,3 +87,41 @@ def test_identical_measurements_do_not_break_it() -> None:
 
     assert np.isfinite(found.weights).all()
     assert expected(store, found) == pytest.approx(2.0, abs=0.01)
+
+
+def test_among_equals_the_later_counts() -> None:
+    store = Memory(1, KERNEL.sizes, KERNEL.parts, 100, 16)
+    for _ in range(30):
+        store.add(frame_of([cell(1.0)], catalogue()), [1], *np.zeros((2, 1)), np.array([0]))
+
+    assert weigh(store, cell(1.0)).rows.tolist() == [[*range(22, 30)]]
+
+
+def test_a_metric_that_other_rows_have_gets_neighbours_of_its_own() -> None:
+    store = Memory(2, KERNEL.sizes, KERNEL.parts, 100, 16)
+    for batch in range(1, 21):
+        one = frame_of([cell(float(batch))], catalogue())
+        store.add(one, [1, 2 * (batch % 2)], *np.zeros((2, 2)), np.array([0, 0]))
+    frame = frame_of([cell(7.0), cell(8.0)], catalogue())
+
+    found = Process(KERNEL, nearest=8).weigh(store, frame, np.array([0, 1]), np.array([[1, 2]] * 2))
+
+    assert (store.slot[found.rows[found.which[:, 0]], 0] == 1).all()
+    assert (store.slot[found.rows[found.which[:, 1]], 1] == 2).all()
+    assert (found.which[:, 0] != found.which[:, 1]).all()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_what_weighs_never_depends_on_the_cells_beside_it(count: int) -> None:
+    store = filled()
+    cells = [cell(0.5 + at, "a" if at % 2 else "b", "h" if at % 3 else "g") for at in range(count)]
+    frame = frame_of(cells, catalogue())
+    slots = np.ones((count, 1), dtype=np.int64)
+
+    found = Process(KERNEL, nearest=8).weigh(store, frame, np.array([0]), slots)
+
+    for at, one in enumerate(cells):
+        alone = weigh(store, one)
+        assert (alone.rows == found.rows[at]).all()
+        assert (alone.weights == found.weights[at]).all()
+        assert alone.spread == found.spread[at]
