@@ -15,9 +15,10 @@ from typing import Any
 import structlog
 
 from agent.aside import Aside
-from agent.browsers.choice import able, browser_workers, decide, question
+from agent.browsers.choice import browser_workers
 from agent.bus.port import Bus, Delivery, Inbox, Outgoing
-from agent.dispatch import Dispatcher, is_wanted, job_of, strategy_request
+from agent.dispatch import Dispatcher
+from agent.executing import Executions
 from agent.heart.effects import Answer, Effect, Log, Publish
 from agent.heart.heart import Heart
 from agent.heart.stimuli import AnswerLogged, ReleaseLogged, RequestReceived
@@ -34,17 +35,11 @@ from schemas.errors import (
     ErrorReply,
     NoReplyAddress,
     PlacewiseError,
-    Unavailable,
 )
-from schemas.jobs import JobResult, WorkerState
 from schemas.quarantine import Release
 from schemas.replies import (
     AnyReply,
-    BestBrowserReply,
     BrowsersReply,
-    ExecuteReply,
-    PredictReply,
-    StrategyReply,
 )
 from schemas.requests import (
     AnyRequest,
@@ -69,9 +64,7 @@ _SHORT_CELLS, _SHORT_PLACEMENT, _SHORT_WORKLOAD = 32, 16, 4
 _LONG_PAYLOAD_BYTES = 4_096
 UNACKNOWLEDGED_REPLIES = 256
 
-EXECUTING_AT_ONCE = 64
-
-_EXECUTE = topics.request("execute")
+_RUNNING = {topics.request("execute"), topics.request("compare_strategies")}
 
 log = structlog.get_logger(__name__)
 
@@ -157,7 +150,7 @@ class Desk:
         self._dispatcher = dispatcher
         self._heart_in_use = heart_in_use
         self._aside = aside
-        self._executing = 0
+        self._executions = Executions(dispatcher, self._answer)
         self._clock = clock
         self._sent: asyncio.Queue[tuple[Delivery, asyncio.Task[None] | None]] = asyncio.Queue(
             UNACKNOWLEDGED_REPLIES
@@ -169,7 +162,7 @@ class Desk:
         async with asyncio.TaskGroup() as replies:
             while True:
                 for delivery in await self._inbox.receive(RECEIVED_AT_ONCE):
-                    if delivery.topic == _EXECUTE:
+                    if delivery.topic in _RUNNING:
                         # Takes as long as the job does. Acknowledged at once: it must not be run
                         # a second time because the agent was started anew in between.
                         replies.create_task(self._handle_and_reply(delivery), name="desk-execute")
@@ -243,91 +236,11 @@ class Desk:
         if outgoing is not None:
             await self._bus.publish(outgoing)
 
-    async def _execute(self, request_id: str, request: ExecuteRequest) -> ExecuteReply:
-        """Decide, have it run, and return what came of it."""
-        if self._executing >= EXECUTING_AT_ONCE:
-            raise Unavailable(f"{EXECUTING_AT_ONCE} executions are under way: ask again later")
-        self._executing += 1
-        try:
-            worker = await self._worker_for(request)
-            decision = await self._answer(request_id, "strategy", strategy_request(request, worker))
-            assert isinstance(decision, StrategyReply), "the heart answers in kind"
-            chosen = decision.chosen
-            if chosen is not None:
-                strategy, waves = chosen.strategy, chosen.waves
-            elif decision.alternatives:
-                result = JobResult(
-                    job_id=request_id,
-                    worker_id=worker.worker_id,
-                    outcome="refused",
-                    message=decision.reasons[0],
-                    decision_id=request_id,
-                )
-                return ExecuteReply(
-                    decision_id=request_id,
-                    worker=worker.worker_id,
-                    predicted=None,
-                    result=result,
-                    reasons=decision.reasons,
-                )
-            else:
-                # Too little is known to predict anything: one by one teaches most and risks least.
-                strategy = "sequential" if request.strategy is None else request.strategy
-                names = sorted(item.model.name for item in request.models)
-                waves = [names] if strategy == "parallel" else [[name] for name in names]
-            job = job_of(request, worker, request_id, strategy, waves, decision.joined)
-            return ExecuteReply(
-                decision_id=request_id,
-                worker=worker.worker_id,
-                predicted=chosen,
-                result=await self._dispatcher.run(worker, job),
-                reasons=decision.reasons,
-            )
-        finally:
-            self._executing -= 1
-
-    async def _worker_for(self, request: ExecuteRequest) -> WorkerState:
-        """Return the worker for a workload; of several browsers, that best for its first model."""
-        worker = self._dispatcher.worker_for(request)
-        if request.worker is not None or worker.kind != "browser":
-            return worker
-        # The model that computes most decides: the others are run where it is.
-        largest = max(request.models, key=lambda item: _gmacs(worker, item.model.name))
-        goal = request.goal if request.goal in {"throughput", "latency", "memory"} else "throughput"
-        best = await self._best_browser(
-            uuid.uuid4().hex,
-            BestBrowserRequest(
-                model=largest.model,
-                setup=largest.setup,
-                goal=goal,
-                browsers=[request.browser] if request.browser else None,
-            ),
-        )
-        every = [best.chosen, *best.others] if best.chosen else []
-        names = {item.model.name for item in request.models}
-        for choice in every:
-            found = self._dispatcher.workers.get(choice.worker)
-            if found is None or not is_wanted(found, request):
-                continue
-            if names <= {held.model for held in found.models}:
-                return found
-        return worker
-
-    async def _best_browser(self, request_id: str, request: BestBrowserRequest) -> BestBrowserReply:
-        """Predict the model in every browser that is there, and decide."""
-        workers, excluded = able(request, self._dispatcher.workers.values())
-        asked = question(request, workers)
-        predicted = None if asked is None else await self._answer(request_id, "predict", asked)
-        assert predicted is None or isinstance(predicted, PredictReply)
-        return decide(request, workers, excluded, predicted, request_id)
-
     async def _answer(self, request_id: str, kind: str, request: AnyRequest) -> AnyReply:
         if kind in self._own:
             return self._own[kind](request)
-        if isinstance(request, ExecuteRequest):
-            return await self._execute(request_id, request)
-        if isinstance(request, BestBrowserRequest):
-            return await self._best_browser(request_id, request)
+        if isinstance(request, ExecuteRequest | BestBrowserRequest):
+            return await self._executions.answer(request_id, request)
         if isinstance(request, BrowsersRequest):
             return BrowsersReply(workers=browser_workers(self._dispatcher.workers.values()))
         stimulus = RequestReceived(request_id, kind, request)  # type: ignore[arg-type]
@@ -376,10 +289,6 @@ class Desk:
         record = record_of_release(release, self._agent_id, self._clock())
         await self._writer.submit([Draft(record, ReleaseLogged(0, release))], tell)
         await committed.wait()
-
-
-def _gmacs(worker: WorkerState, model: str) -> float:
-    return max((one.gmacs or 0.0 for one in worker.models if one.model == model), default=0.0)
 
 
 def _error_payload(body: ErrorBody) -> bytes:

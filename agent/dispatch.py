@@ -195,6 +195,8 @@ def job_of(
         repeats=request.repeats,
         backend=request.backend,
         share_encoders=request.share_encoders,
+        reuse_embeddings=request.reuse_embeddings,
+        publish=request.publish,
         measure_memory=request.measure_memory,
         deadline_s=request.deadline_s,
         decision_id=decision_id,

@@ -40,6 +40,7 @@ from schemas.replies import (
     BrowsersReply,
     ComparedCell,
     CompareReply,
+    CompareStrategiesReply,
     DeviceLoad,
     Estimate,
     Estimates,
@@ -68,6 +69,7 @@ from schemas.requests import (
     Candidate,
     CapacityRequest,
     CompareRequest,
+    CompareStrategiesRequest,
     Device,
     ExecuteRequest,
     HardwareLimits,
@@ -323,6 +325,21 @@ EXAMPLES: dict[str, Message] = {
     ),
     "execute_reply": ExecuteReply(
         decision_id="d-7f41", worker="rack1-native", predicted=_STRATEGY, result=_RESULT
+    ),
+    "compare_strategies_request": CompareStrategiesRequest(
+        models=[WorkItem(model="resnet50"), WorkItem(model="bert-base")], goal="latency"
+    ),
+    "compare_strategies_reply": CompareStrategiesReply(
+        decision_id="d-7f41",
+        goal="latency",
+        recommended="sequential",
+        best="sequential",
+        regret=0.0,
+        executions=[
+            ExecuteReply(
+                decision_id="d-7f41", worker="rack1-native", predicted=_STRATEGY, result=_RESULT
+            )
+        ],
     ),
     "best_browser_request": BestBrowserRequest(model="minilm-mean", goal="latency"),
     "best_browser_reply": BestBrowserReply(

@@ -260,6 +260,18 @@ class StrategyReply(Message):
     reasons: list[str]
 
 
+class Compared(Message):
+    """What was predicted for an execution, beside what it came to."""
+
+    metric: str = Field(description="As of the strategy's outcome: total_latency_ms, memory_mb, …")
+    predicted: float
+    low: float
+    high: float
+    measured: float
+    absolute_percentage_error: float = Field(description="|predicted - measured| / measured")
+    within_interval: bool
+
+
 class ExecuteReply(Message):
     """How a workload was run, what had been predicted for it, and what was measured."""
 
@@ -267,6 +279,21 @@ class ExecuteReply(Message):
     worker: str
     predicted: StrategyOutcome | None = Field(description="None if not enough was known")
     result: JobResult
+    compared: list[Compared] = Field([], description="Empty if nothing was predicted or measured")
+    reasons: list[str] = []
+
+
+class CompareStrategiesReply(Message):
+    """Every strategy as it was predicted and as it ran, and how good the recommendation was."""
+
+    decision_id: str
+    goal: Goal
+    recommended: StrategyName | None = Field(description="None if not enough was known")
+    best: StrategyName | None = Field(description="By the goal, as measured")
+    regret: float | None = Field(
+        description="By which share the recommended one came out worse than the best; 0 is right"
+    )
+    executions: list[ExecuteReply]
     reasons: list[str] = []
 
 
@@ -376,6 +403,7 @@ AnyReply = (
     | PlaceReply
     | StrategyReply
     | ExecuteReply
+    | CompareStrategiesReply
     | CapacityReply
     | QuarantineReply
     | ReleaseReply

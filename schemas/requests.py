@@ -271,6 +271,14 @@ class ExecuteRequest(Request):
     repeats: Annotated[int, Field(ge=1, le=100)] = 3
     backend: Name | None = Field(None, description="The worker's own if left out")
     share_encoders: bool = True
+    reuse_embeddings: bool = Field(
+        False,
+        description="Take a shared encoder's output from earlier requests with the same input, in "
+        "browsers; such an execution measures no model, so nothing is learnt of it",
+    )
+    publish: bool = Field(
+        True, description="Whether what is measured becomes an event, and so is learnt"
+    )
     measure_memory: bool = Field(True, description="In a pass of its own")
     deadline_s: Annotated[float, Field(gt=0, le=3_600)] = 120.0
 
@@ -278,6 +286,15 @@ class ExecuteRequest(Request):
     def _names_are_unique(self) -> Self:
         _refuse_doubles([item.model.name for item in self.models], "models")
         return self
+
+
+class CompareStrategiesRequest(ExecuteRequest):
+    """Recommend a strategy, then run these models under every one: how good was the choice?"""
+
+    strategy: None = Field(None, description="All of them are run")
+    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = Field(
+        0, description="Of the order in which they are run"
+    )
 
 
 class CapacityRequest(Request):
@@ -376,6 +393,7 @@ AnyRequest = (
     | PlaceRequest
     | StrategyRequest
     | ExecuteRequest
+    | CompareStrategiesRequest
     | CapacityRequest
     | QuarantineRequest
     | ReleaseRequest
@@ -393,6 +411,7 @@ REQUESTS: dict[RequestKind, type[AnyRequest]] = {
     "place": PlaceRequest,
     "strategy": StrategyRequest,
     "execute": ExecuteRequest,
+    "compare_strategies": CompareStrategiesRequest,
     "capacity": CapacityRequest,
     "quarantine": QuarantineRequest,
     "release": ReleaseRequest,

@@ -17,6 +17,7 @@ RequestKind = Literal[
     "place",
     "strategy",
     "execute",
+    "compare_strategies",
     "capacity",
     "quarantine",
     "release",

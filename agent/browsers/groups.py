@@ -65,8 +65,12 @@ class Group:
 
     @property
     def threads(self) -> int:
-        """How many threads one model alone may have."""
-        return self.cores if self.capabilities.wasm.threads else 1
+        """How many threads one model alone may have: one core is left to the page and the browser.
+
+        The runtime's threads spin and wait for each other, so that one that gets no core stops
+        them all: with as many threads as cores, medians of the same run differ by a third.
+        """
+        return max(1, self.cores - 1) if self.capabilities.wasm.threads else 1
 
     def runtime(self, engine: str) -> str:
         """Return what runs models there, as cells name it (see `agent.browsers.cells`)."""

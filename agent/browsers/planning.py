@@ -286,8 +286,7 @@ def _task(
             format="gguf",
             sha256=model.sha256,
             size_bytes=model.size_bytes,
-            # Its threads spin and wait for each other: one that gets no core stops them all.
-            threads=max(1, threads - 1),
+            threads=threads,
             generation=Generation(prompt=model.prompt, tokens=model.tokens, context=model.context),
         )
     whole = {**model.sizes, **sizes, "batch": batch}

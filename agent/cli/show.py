@@ -225,6 +225,35 @@ def executions(console: Console, replies: Sequence[Body]) -> None:
                 f"shares {shared}" if shared else "",
             )
     console.print(table)
+    _compared(console, replies)
+
+
+def recommended(console: Console, reply: Body) -> None:
+    """Show how good the strategy was that had been recommended."""
+    if reply["best"] is None:
+        return
+    if reply["recommended"] is None:
+        console.print(f"best: {reply['best']}; too little was known to recommend any")
+        return
+    how = "the best" if not reply["regret"] else f"{reply['regret']:.1%} worse than {reply['best']}"
+    console.print(f"recommended: {reply['recommended']}; measured by {reply['goal']}: {how}")
+
+
+def _compared(console: Console, replies: Sequence[Body]) -> None:
+    """Show predictions beside what they were held to."""
+    table = Table("strategy", "", "predicted", "measured", "error", "inside the 90 % interval")
+    for reply in replies:
+        for one in reply.get("compared", ()):
+            table.add_row(
+                reply["result"]["strategy"],
+                one["metric"],
+                amount(one["predicted"]),
+                amount(one["measured"]),
+                _share(one["absolute_percentage_error"]),
+                "yes" if one["within_interval"] else "no",
+            )
+    if table.row_count:
+        console.print(table)
 
 
 def status(console: Console, reply: Body) -> None:

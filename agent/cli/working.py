@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import signal
 import socket
 from datetime import UTC, datetime
@@ -18,13 +17,13 @@ from rich.console import Console
 from agent import wiring
 from agent.cli import options as opt
 from agent.cli import show
-from agent.client import AgentClient, connected
+from agent.client import connected
+from agent.executing import STRATEGIES
 from agent.settings import Settings, load_settings
 from schemas.errors import Unavailable
 from schemas.requests import decode_request
 
 MODELS_FOLDER = Path("build/models")
-STRATEGIES = ("sequential", "parallel", "batched")
 REPLY_SLACK_SECONDS = 60.0
 NOTHING_RAN = 4
 
@@ -36,6 +35,12 @@ Pool = Annotated[str | None, typer.Option(help="native or browsers; any if left 
 Browser = Annotated[str | None, typer.Option(help="chromium, chrome, edge, firefox, …")]
 Backend = Annotated[str | None, typer.Option(help="cpu, cuda, wasm, webgpu, webnn.")]
 Goal = Annotated[str, typer.Option(help="throughput, latency, memory or energy.")]
+Share = Annotated[bool, typer.Option(help="Run an encoder that models have in common once.")]
+Validate = Annotated[
+    bool,
+    typer.Option(help="Tell the agent what was measured, so that it is held to it and learns."),
+]
+Memory = Annotated[bool, typer.Option(help="Measure memory, in a pass of its own.")]
 Repeats = Annotated[int, typer.Option(min=1, max=100, help="Executions that are measured.")]
 
 out = Console()
@@ -106,9 +111,12 @@ def execute(
         list[str] | None, typer.Option("--limit", help="NAME=VALUE, e.g. memory_mb=500.")
     ] = None,
     repeats: Repeats = 3,
-    share: Annotated[
-        bool, typer.Option(help="Run an encoder that models have in common once.")
-    ] = True,
+    share: Share = True,
+    reuse: Annotated[
+        bool, typer.Option(help="Take embeddings of inputs that were seen before, in browsers.")
+    ] = False,
+    validate: Validate = True,
+    memory: Memory = True,
     request: opt.RequestFile = None,
     broker: opt.Broker = None,
     config: opt.Config = None,
@@ -118,13 +126,12 @@ def execute(
     body = (
         opt.read_request(request)
         if request
-        else _body(models, worker_id, goal, limit, repeats, share=share)
-        | opt.setup_of(pool=pool, browser=browser, backend=backend)
-        | ({"strategy": strategy} if strategy else {})
+        else _body(models, worker_id, goal, limit, repeats)
+        | opt.setup_of(pool=pool, browser=browser, backend=backend, strategy=strategy)
+        | {"share_encoders": share, "reuse_embeddings": reuse}
+        | {"publish": validate, "measure_memory": memory}
     )
-    decode_request("execute", json.dumps(body))  # names what is wrong before anybody was asked
-    settings = load_settings(config, broker=broker)
-    (reply,) = asyncio.run(_ask(settings, [body]))
+    reply = _asked("execute", body, load_settings(config, broker=broker))
     if as_json:
         typer.echo(json.dumps(reply, indent=2))
     else:
@@ -141,28 +148,25 @@ def compare_strategies(
     backend: Backend = None,
     goal: Goal = "throughput",
     repeats: Repeats = 5,
-    share: Annotated[
-        bool, typer.Option(help="Run an encoder that models have in common once.")
-    ] = True,
+    share: Share = True,
+    validate: Validate = True,
+    memory: Memory = True,
     seed: Annotated[int, typer.Option(help="Of the order in which they are run.")] = 0,
     broker: opt.Broker = None,
     config: opt.Config = None,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Run the same models under every strategy, in shuffled order, and compare."""
-    body = _body(models, worker_id, goal, None, repeats, share=share)
-    body |= opt.setup_of(pool=pool, browser=browser, backend=backend)
-    bodies = [body | {"strategy": one} for one in STRATEGIES]
-    decode_request("execute", json.dumps(bodies[0]))
-    random.Random(seed).shuffle(bodies)
-    settings = load_settings(config, broker=broker)
-    replies = asyncio.run(_ask(settings, bodies))
-    replies.sort(key=lambda reply: reply["result"].get("strategy") or "")
+    """Recommend a strategy, run the models under every one, and show how good the choice was."""
+    body = _body(models, worker_id, goal, None, repeats)
+    body |= opt.setup_of(pool=pool, browser=browser, backend=backend, seed=seed)
+    body |= {"share_encoders": share, "publish": validate, "measure_memory": memory}
+    reply = _asked("compare_strategies", body, load_settings(config, broker=broker))
     if as_json:
-        typer.echo(json.dumps(replies, indent=2))
+        typer.echo(json.dumps(reply, indent=2))
     else:
-        show.executions(out, replies)
-    if any(reply["result"]["outcome"] != "ok" for reply in replies):
+        show.executions(out, reply["executions"])
+        show.recommended(out, reply)
+    if any(one["result"]["outcome"] != "ok" for one in reply["executions"]):
         raise typer.Exit(NOTHING_RAN)
 
 
@@ -172,8 +176,6 @@ def _body(
     goal: str,
     limit: list[str] | None,
     repeats: int,
-    *,
-    share: bool,
 ) -> dict[str, Any]:
     if not models:
         raise typer.BadParameter("--model is needed, or a whole request with --request FILE")
@@ -186,16 +188,17 @@ def _body(
         "goal": goal,
         "limits": limits,
         "repeats": repeats,
-        "share_encoders": share,
         **({"worker": worker_id} if worker_id else {}),
     }
 
 
-async def _ask(settings: Settings, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    async with connected(wiring.client_bus(settings)) as client:
-        return [await _one(client, body) for body in bodies]
+def _asked(kind: str, body: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    decode_request(kind, json.dumps(body))  # names what is wrong before anybody was asked
+    runs = len(STRATEGIES) if kind == "compare_strategies" else 1
+    seconds = runs * (float(body.get("deadline_s", 120.0)) + REPLY_SLACK_SECONDS)
 
+    async def ask() -> dict[str, Any]:
+        async with connected(wiring.client_bus(settings)) as client:
+            return await client.ask(kind, body, seconds)
 
-async def _one(client: AgentClient, body: dict[str, Any]) -> dict[str, Any]:
-    seconds = float(body.get("deadline_s", 120.0)) + REPLY_SLACK_SECONDS
-    return await client.ask("execute", body, seconds)
+    return asyncio.run(ask())

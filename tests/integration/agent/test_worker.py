@@ -155,8 +155,11 @@ def test_on_the_command_line(agent: AgentProcess) -> None:
         text=True,
         timeout=50,
     )
-    replies = json.loads(done.stdout)
-    assert {one["result"]["strategy"] for one in replies} == {"parallel", "sequential", "batched"}
+    reply = json.loads(done.stdout)
+    strategies = [one["result"]["strategy"] for one in reply["executions"]]
+    assert strategies == ["sequential", "parallel", "batched"]
+    assert reply["best"] in strategies
+    assert reply["recommended"] is None or reply["regret"] >= 0
     shown = subprocess.run(
         [*command, "execute", *models, *broker],
         check=True,

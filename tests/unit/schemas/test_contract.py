@@ -75,6 +75,8 @@ REFUSED: dict[str, list[tuple[str, Any]]] = {
     "dead_letter": [("error", None), ("payload_bytes", "all")],
     "execute_request": [("models", []), ("repeats", 0), ("goal", "fun"), ("deadline_s", -1.0)],
     "execute_reply": [("result", None), ("worker", 3)],
+    "compare_strategies_request": [("models", []), ("seed", -1), ("strategy", "parallel")],
+    "compare_strategies_reply": [("executions", None), ("regret", "small")],
     "best_browser_request": [("model", None), ("goal", "power"), ("browsers", [])],
     "browsers_request": [("reply_to", ""), ("all", True)],
     "best_browser_reply": [("decided_by", "luck"), ("others", None)],
