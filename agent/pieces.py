@@ -1,8 +1,9 @@
 """Pickling a large state piece by piece, so that a loop can do other work in between.
 
 `pickle.dumps` of a heart that has learnt much takes a tenth of a second or more in one go. Here
-the objects that make up the state are found first; each, and each slice of a large collection,
-is then pickled by itself, and refers to the others by number.
+the objects that make up the state are found first; each, and each slice of a large collection or
+array, is then pickled by itself, and refers to the others by number. The pieces come in parts of
+about a megabyte, because copying forty of them at once would take long as well.
 """
 
 from __future__ import annotations
@@ -15,19 +16,20 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 _SLICE = 150
 """Items of a large collection that are pickled at once: about a millisecond."""
 
 _LARGE_ARRAY_BYTES = 1 << 16
-_LENGTH_BYTES = 8
+_PART_BYTES = 1 << 20
 _COLLECTIONS = (dict, list, set, deque)
 
 T = TypeVar("T")
 
 
-def dump(root: object) -> Generator[None, None, bytes]:
-    """Pickle an object; yield often, and return the bytes in the end.
+def dump(root: object) -> Generator[None, None, list[bytes]]:
+    """Pickle an object; yield often, and return the parts in the end, the contents first.
 
     Nothing that the object holds may change before the end. What is pickled is what `pickle`
     would take: an object's `__getstate__` is honoured, and references from one plain object
@@ -36,38 +38,36 @@ def dump(root: object) -> Generator[None, None, bytes]:
     parts = _Parts()
     yield from parts.find(root)
     table: list[tuple[str, list[int]]] = []
-    written: list[bytes] = []
+    written = _Written()
     for part in parts.found:
         kind, head, rest = part.pieces()
-        first = len(written)
-        written.append(parts.dumps(head, part.owner))
+        lengths = [written.add(parts.dumps(head, part.owner))]
         for piece in rest:
             yield
-            written.append(parts.dumps(piece, part.owner))
-        table.append((kind, [len(one) for one in written[first:]]))
+            lengths.append(written.add(parts.dumps(piece, part.owner)))
+        table.append((kind, lengths))
         yield
-    contents = pickle.dumps(table, protocol=5)
-    return b"".join([len(contents).to_bytes(_LENGTH_BYTES, "big"), contents, *written])
+    return [pickle.dumps(table, protocol=5), *written.parts()]
 
 
-def dumps(root: object) -> bytes:
+def dumps(root: object) -> list[bytes]:
     """Do what `dump` does, in one go."""
     return _whole(dump(root))
 
 
-def load(data: bytes) -> Any:
+def load(parts: Sequence[bytes]) -> Any:
     """Return the object that was dumped. Only for data of our own making: this is `pickle`."""
-    return _whole(loading(data))
+    return _whole(loading(parts))
 
 
-def loading(data: bytes) -> Generator[None, None, Any]:
+def loading(parts: Sequence[bytes]) -> Generator[None, None, Any]:
     """Do what `load` does; yield often, and return the object in the end."""
-    file = io.BytesIO(data)
-    contents = file.read(int.from_bytes(file.read(_LENGTH_BYTES), "big"))
+    contents, *rest = parts
+    written = _Reader(rest)
     objects: list[Any] = []
-    waiting: list[tuple[str, list[bytes]]] = []
+    waiting: list[tuple[str, list[memoryview]]] = []
     for kind, lengths in pickle.loads(contents):  # noqa: S301 - see above
-        head, *slices = [file.read(length) for length in lengths]
+        head, *slices = [written.read(length) for length in lengths]
         objects.append(_EMPTY[kind](_loads(head, objects)))
         waiting.append((kind, slices))
         yield
@@ -88,6 +88,43 @@ def _whole(work: Generator[None, None, T]) -> T:
             return result
 
 
+class _Written:
+    """Pieces, put together to parts."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._pieces: list[bytes] = []
+        self._bytes = 0
+
+    def add(self, piece: bytes) -> int:
+        """Take a piece; return its length."""
+        self._pieces.append(piece)
+        self._bytes += len(piece)
+        if self._bytes >= _PART_BYTES:
+            self._parts = self.parts()
+            self._pieces, self._bytes = [], 0
+        return len(piece)
+
+    def parts(self) -> list[bytes]:
+        """Return all parts; no piece lies in two."""
+        return [*self._parts, b"".join(self._pieces)]
+
+
+class _Reader:
+    """Takes parts to pieces again."""
+
+    def __init__(self, parts: Sequence[bytes]) -> None:
+        self._parts = iter(parts)
+        self._rest = memoryview(b"")
+
+    def read(self, length: int) -> memoryview:
+        """Return the next piece."""
+        if not self._rest:
+            self._rest = memoryview(next(self._parts, b""))
+        piece, self._rest = self._rest[:length], self._rest[length:]
+        return piece
+
+
 class _Part:
     """One object that is pickled by itself; keeps alive what its numbers refer to."""
 
@@ -98,7 +135,7 @@ class _Part:
     def pieces(self) -> tuple[str, object, Iterable[object]]:
         match self.owner:
             case np.ndarray():
-                return "array", self.owner, ()
+                return _array_pieces(self.owner)
             case dict():
                 return "dict", None, _slices(self.owner.items())
             case list():
@@ -131,7 +168,7 @@ class _Parts:
                 continue
             if isinstance(one, np.ndarray) or type(one) in _COLLECTIONS:
                 # What is held in two places is pickled once, however small, and stays one.
-                if self._is_large(one) or id(one) in met:
+                if _is_large(one) or id(one) in met:
                     self._note(_Part(one))
                 elif not isinstance(one, np.ndarray):
                     waiting += one.values() if type(one) is dict else one
@@ -142,11 +179,6 @@ class _Parts:
                 state = one.__getstate__()
                 self._note(_Part(one, state))
                 waiting += state.values() if isinstance(state, dict) else ()
-
-    def _is_large(self, one: Any) -> bool:
-        if isinstance(one, np.ndarray):
-            return one.nbytes > _LARGE_ARRAY_BYTES and not one.dtype.hasobject
-        return len(one) > _SLICE
 
     def dumps(self, value: object, owner: object) -> bytes:
         file = io.BytesIO()
@@ -177,8 +209,14 @@ class _Unpickler(pickle.Unpickler):
         return self._objects[number]
 
 
-def _loads(data: bytes, objects: Sequence[Any]) -> Any:
+def _loads(data: memoryview, objects: Sequence[Any]) -> Any:
     return _Unpickler(io.BytesIO(data), objects).load()
+
+
+def _is_large(one: Any) -> bool:
+    if isinstance(one, np.ndarray):
+        return one.ndim > 0 and one.nbytes > _LARGE_ARRAY_BYTES and not one.dtype.hasobject
+    return len(one) > _SLICE
 
 
 def _is_plain(one: object) -> bool:
@@ -200,6 +238,25 @@ def _slices(items: Iterable[object]) -> Iterator[list[object]]:
         yield piece
 
 
+def _array_pieces(array: NDArray[Any]) -> tuple[str, object, Iterable[object]]:
+    if not _is_large(array):
+        return "small array", array, ()
+    order = "C" if array.flags.c_contiguous else "F"
+    return "array", (array.shape, array.dtype, order), _blocks(array)
+
+
+def _blocks(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Return a large array, as many lines at a time as make up a part."""
+    lines = max(1, _PART_BYTES * len(array) // array.nbytes)
+    for start in range(0, len(array), lines):
+        yield start, array[start : start + lines]
+
+
+def _set_block(array: NDArray[Any], block: tuple[int, NDArray[Any]]) -> None:
+    start, lines = block
+    array[start : start + len(lines)] = lines
+
+
 def _set_state(one: Any, state: Any) -> None:
     if hasattr(one, "__setstate__"):
         one.__setstate__(state)
@@ -208,7 +265,8 @@ def _set_state(one: Any, state: Any) -> None:
 
 
 _EMPTY: dict[str, Callable[[Any], Any]] = {
-    "array": lambda array: array,
+    "small array": lambda array: array,
+    "array": lambda made: np.empty(made[0], made[1], order=made[2]),
     "dict": lambda _: {},
     "list": lambda _: [],
     "set": lambda _: set(),
@@ -216,6 +274,7 @@ _EMPTY: dict[str, Callable[[Any], Any]] = {
     "object": lambda kind: kind.__new__(kind),
 }
 _FILL: dict[str, Callable[[Any, Any], None]] = {
+    "array": _set_block,
     "dict": lambda one, items: one.update(items),
     "list": lambda one, items: one.extend(items),
     "set": lambda one, items: one.update(items),

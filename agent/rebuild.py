@@ -80,7 +80,9 @@ class Apprentice:
 
     async def result(self) -> Rebuilding:
         """Return what was made."""
-        work: Rebuilding = await in_slices(pieces.loading(await self._ask("finish", None)))
+        count: int = pickle.loads(await self._ask("finish", None))  # noqa: S301 - from our process
+        parts = [await self._ask("part", number) for number in range(count)]
+        work: Rebuilding = await in_slices(pieces.loading(parts))
         return work
 
     async def _ask(self, what: str, about: object) -> bytes:
@@ -99,6 +101,7 @@ async def apprentice(config: HeartConfig, version: Version) -> AsyncIterator[App
 def serve(commands: BinaryIO, answers: BinaryIO) -> None:
     """Do as commanded until there are no more commands. What the apprentice's process runs."""
     work: Rebuilding | None = None
+    parts: list[bytes] = []
     with suppress(EOFError):
         while True:
             what, about = pickle.loads(frames.read(commands))  # noqa: S301 - from who started this
@@ -111,7 +114,10 @@ def serve(commands: BinaryIO, answers: BinaryIO) -> None:
                     deque(work.take(lesson), maxlen=0)
             elif what == "finish":
                 deque(work.finish(), maxlen=0)
-                answer = pieces.dumps(work)
+                parts = pieces.dumps(work)
+                answer = pickle.dumps(len(parts))
+            elif what == "part":
+                answer = parts[about]
             frames.write(answers, answer)
 
 

@@ -18,7 +18,7 @@ from agent.rebuild import rebuild
 from agent.slices import in_slices
 from agent.store.port import Snapshot, Store
 
-LAYOUT = "pieces-2"
+LAYOUT = "parts-1"
 """How a snapshot is laid out; changes with `agent.pieces`, and with what learners keep."""
 
 
@@ -68,7 +68,7 @@ async def restore(
     last = await store.last_seq()
     if snapshot is not None:
         if snapshot.stamp == ours and snapshot.seq <= last:
-            heart = pieces.load(snapshot.payload)
+            heart = pieces.load(snapshot.parts)
             heart.config = config
         else:
             set_aside = snapshot.stamp
@@ -105,4 +105,4 @@ async def snapshot_of(heart: Heart) -> Snapshot:
     The loop gets its turn every few milliseconds; nothing may be learnt before the end.
     """
     ours = await asyncio.to_thread(stamp, heart.config)
-    return Snapshot(heart.applied_seq, ours, await in_slices(pieces.dump(heart)))
+    return Snapshot(heart.applied_seq, ours, tuple(await in_slices(pieces.dump(heart))))

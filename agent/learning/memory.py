@@ -250,11 +250,10 @@ class Memory:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         for name in _ARRAYS:
-            setattr(self, name, self._whole(state[name]))
-
-    def _whole(self, used: NDArray[Any]) -> NDArray[Any]:
-        more = np.zeros((self.rows - len(used), *used.shape[1:]), used.dtype)
-        return np.concatenate((used, more))
+            used = state[name]
+            whole = np.zeros((self.rows, *used.shape[1:]), used.dtype)
+            whole[: len(used)] = used
+            setattr(self, name, whole)
 
 
 def names_of(frame: Frame) -> Names:

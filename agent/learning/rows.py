@@ -57,5 +57,8 @@ def fitted(array: NDArray[Any], rows: int, fill: float = 0.0) -> NDArray[Any]:
     """Return an array with at least so many rows, twice as many as before where it grows."""
     if rows <= len(array):
         return array
-    more = np.full((max(rows, 2 * len(array)) - len(array), *array.shape[1:]), fill, array.dtype)
-    return np.concatenate((array, more))
+    shape = max(rows, 2 * len(array)), *array.shape[1:]
+    # What is zero, the system gives when it is first used, and not in one go.
+    grown = np.full(shape, fill, array.dtype) if fill else np.zeros(shape, array.dtype)
+    grown[: len(array)] = array
+    return grown

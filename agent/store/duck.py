@@ -207,10 +207,13 @@ class DuckStore:
         self._writer.execute("BEGIN")
         try:
             self._writer.execute("DELETE FROM snapshot")
+            self._writer.execute("DELETE FROM snapshot_part")
             self._writer.execute(
-                "INSERT INTO snapshot VALUES (?, ?, ?)",
-                [snapshot.seq, snapshot.stamp, snapshot.payload],
+                "INSERT INTO snapshot VALUES (?, ?)", [snapshot.seq, snapshot.stamp]
             )
+            # One by one: while DuckDB takes a value over, Python's other threads stand still.
+            for part in enumerate(snapshot.parts):
+                self._writer.execute("INSERT INTO snapshot_part VALUES (?, ?)", part)
         except BaseException:
             self._writer.execute("ROLLBACK")
             raise
@@ -237,8 +240,15 @@ class DuckStore:
 
     def _load_snapshot(self) -> Snapshot | None:
         assert self._reader is not None
-        rows = self._reader.execute("SELECT seq, stamp, payload FROM snapshot").fetchall()
-        return Snapshot(*rows[0]) if rows else None
+        # One statement sees one state, whatever is written meanwhile.
+        rows = self._reader.execute(
+            "SELECT seq, stamp, payload FROM snapshot LEFT JOIN snapshot_part ON true "
+            "ORDER BY number"
+        ).fetchall()
+        if not rows:
+            return None
+        seq, stamp, _ = rows[0]
+        return Snapshot(seq, stamp, tuple(part for _, _, part in rows if part is not None))
 
     def _query(self, sql: str, parameters: list[object]) -> tuple[list[str], list[tuple[Any, ...]]]:
         assert self._reader is not None

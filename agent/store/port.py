@@ -31,11 +31,14 @@ class LogRecord:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Learned state as of `seq`, stamped with the versions it was made by."""
+    """Learned state as of `seq`, stamped with the versions it was made by.
+
+    It comes in parts of about a megabyte, so that nobody has to hold or copy it in one piece.
+    """
 
     seq: int
     stamp: str
-    payload: bytes
+    parts: tuple[bytes, ...]
 
 
 class Store(Protocol):

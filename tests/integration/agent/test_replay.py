@@ -134,7 +134,7 @@ def test_a_snapshot_of_other_versions_is_set_aside_and_rebuilt(foreign: str) -> 
     async def check() -> None:
         store = MemoryStore()
         lived = await live(store, 50)
-        await store.save_snapshot(Snapshot(lived.applied_seq, foreign, b"not a pickle"))
+        await store.save_snapshot(Snapshot(lived.applied_seq, foreign, (b"not a pickle",)))
         progress: list[tuple[int, int]] = []
         restored = await restore(store, HeartConfig(), lambda *at: progress.append(at))
         assert restored.set_aside == foreign

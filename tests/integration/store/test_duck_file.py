@@ -44,7 +44,7 @@ async def main():
         ids = range(max(0, number - 16), number + 16)
         await store.append([LogRecord("benchmark", "s", str(i), NOW, NOW, "{}") for i in ids])
         number += 16
-        await store.save_snapshot(Snapshot(number, "stamp", str(number).encode()))
+        await store.save_snapshot(Snapshot(number, "stamp", (str(number).encode(), b"more")))
         print(number, flush=True)
 
 asyncio.run(main())
@@ -117,7 +117,7 @@ def test_kills_lose_nothing_that_was_committed_and_double_nothing(tmp_path: Path
         assert seqs == list(range(1, len(ids) + 1))
         assert snapshot is not None
         assert promised <= snapshot.seq <= len(ids)
-        assert snapshot.payload == str(snapshot.seq).encode()
+        assert snapshot.parts == (str(snapshot.seq).encode(), b"more")
 
 
 def test_a_second_process_is_told_who_has_the_file(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_closed_store_takes_no_more_calls(tmp_path: Path) -> None:
             store.append([record(1)]),
             anext(store.replay()),
             store.last_seq(),
-            store.save_snapshot(Snapshot(0, "", b"")),
+            store.save_snapshot(Snapshot(0, "", ())),
             store.load_snapshot(),
             store.query("SELECT 1"),
         ):

@@ -203,12 +203,15 @@ def test_appends_at_the_same_time_are_whole_batches_one_after_the_other(run: Run
 
 def test_a_snapshot_replaces_the_one_before(run: Run) -> None:
     async def test(store: Store) -> None:
-        first = Snapshot(3, "learner-1", bytes(range(256)))
-        second = Snapshot(9, "learner-2", b"")
+        first = Snapshot(3, "learner-1", (bytes(range(256)), b"", b"\xff" * 70_000))
+        second = Snapshot(9, "learner-2", (b"one",))
+        third = Snapshot(12, "learner-2", ())
         await store.save_snapshot(first)
         assert await store.load_snapshot() == first
         await store.save_snapshot(second)
         assert await store.load_snapshot() == second
+        await store.save_snapshot(third)
+        assert await store.load_snapshot() == third
 
     run(test)
 
@@ -228,7 +231,7 @@ def test_a_closed_store_says_so(run: Run) -> None:
         for call in (
             store.append([record(1)]),
             store.last_seq(),
-            store.save_snapshot(Snapshot(0, "", b"")),
+            store.save_snapshot(Snapshot(0, "", ())),
             store.load_snapshot(),
             everything(store),
         ):
@@ -242,7 +245,7 @@ def test_what_was_kept_is_there_after_a_reopen(tmp_path: Path) -> None:
     """DuckDB alone: the double forgets, as it says."""
 
     async def main() -> None:
-        snapshot = Snapshot(2, "stamp", b"\x00\xff")
+        snapshot = Snapshot(2, "stamp", (b"\x00\xff", b"\x01"))
         async with opened("duckdb", tmp_path) as store:
             kept = await store.append([record(1), record(2)])
             await store.save_snapshot(snapshot)

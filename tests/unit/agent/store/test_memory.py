@@ -31,7 +31,7 @@ def test_a_closed_one_takes_no_more_calls() -> None:
             store.append([RECORD]),
             anext(store.replay()),
             store.last_seq(),
-            store.save_snapshot(Snapshot(0, "", b"")),
+            store.save_snapshot(Snapshot(0, "", ())),
             store.load_snapshot(),
         ):
             with pytest.raises(StoreUnavailable, match="closed"):
