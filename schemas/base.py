@@ -57,3 +57,14 @@ Share = Annotated[float, Strict(), Field(ge=0, le=1)]
 
 Weight = Annotated[float, Strict(), Field(ge=0, le=1e6)]
 """How much something matters, relative to the other weights beside it."""
+
+
+class Request(Message):
+    """What every request may carry.
+
+    MQTT 5 clients set response topic and correlation data on the message itself; MQTT 3.1.1
+    clients name them here. The properties of the message win.
+    """
+
+    reply_to: Name | None = Field(None, description="Where to reply (MQTT 3.1.1)")
+    correlation_id: Name | None = Field(None, description="Returned unchanged (MQTT 3.1.1)")

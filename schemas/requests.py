@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, Strict, ValidationError, model_validator
 
-from schemas.base import Count, Message, Name, Quantity, Share, Weight
+from schemas.base import Count, Message, Name, Quantity, Request, Share, Weight
 from schemas.capacity import Find
 from schemas.errors import BadInput, ErrorDetail, MalformedPayload, UnknownRequest, shown
 from schemas.measurement import (
@@ -25,17 +25,6 @@ Goal = Literal["throughput", "latency", "memory", "energy"]
 BrowserGoal = Literal["throughput", "latency", "memory"]
 MAX_CANDIDATES = 1_000
 MAX_CAPACITY_ROWS = 512
-
-
-class Request(Message):
-    """What every request may carry.
-
-    MQTT 5 clients set response topic and correlation data on the message itself; MQTT 3.1.1
-    clients name them here. The properties of the message win.
-    """
-
-    reply_to: Name | None = Field(None, description="Where to reply (MQTT 3.1.1)")
-    correlation_id: Name | None = Field(None, description="Returned unchanged (MQTT 3.1.1)")
 
 
 class Candidate(Message):
