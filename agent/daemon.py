@@ -191,6 +191,11 @@ class Daemon:
             open_predictions=len(self._heart.ledger),
             quarantined=len(self._heart.quarantine),
             metrics=self._heart.ledger.accuracy(),
+            reuse={
+                one.worker_id: one.browser.reuse
+                for one in self._dispatcher.workers.values()
+                if one.status == "online" and one.browser and one.browser.reuse
+            },
         )
 
     async def _take_events(self) -> None:

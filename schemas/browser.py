@@ -267,6 +267,9 @@ class PreparedModel(Message):
     fetch_ms: Milliseconds = Field(description="Getting the file, from network or cache")
     load_ms: Milliseconds = Field(description="Making the session, with compilation")
     first_run_ms: Milliseconds = Field(description="The first run in this session")
+    saved_ms: Milliseconds | None = Field(
+        None, description="What the run took that made the output, if it was known: nothing ran"
+    )
     outputs: list[OutputSample] = Field([], max_length=32)
     text: Text | None = Field(None, description="What a text-generation model wrote")
     kept: Place | None = Field(None, description="Where kept outputs are")
@@ -301,6 +304,9 @@ class Span(Message):
     start_ms: Instant
     end_ms: Instant
     cached: bool = Field(False, description="The output was known for this input: nothing ran")
+    saved_ms: Milliseconds | None = Field(
+        None, description="What the run took that made the known output"
+    )
     tokens: Annotated[int, Field(ge=0, le=100_000)] | None = Field(None, description="Written")
     first_token_ms: Milliseconds | None = None
 
@@ -315,6 +321,9 @@ class Lap(Message):
     spans: list[Span] = Field(min_length=1, max_length=MAX_SPANS)
     outputs: list[list[OutputSample]] = Field(
         [], max_length=MAX_MODELS, description="By model, where samples were asked for"
+    )
+    kept_mb: Megabytes | None = Field(
+        None, description="Outputs that the tab keeps for inputs to come; None if there are none"
     )
     circumstances: Circumstances = Circumstances()
 

@@ -128,6 +128,20 @@ class RanIn(Message):
     first_token_ms: float | None = Field(None, description="Median")
 
 
+class EmbeddingReuse(Message):
+    """How often a shared encoder's output was known for its input, and what that saved."""
+
+    runs: int = Field(ge=0, description="Times that an encoder's output was needed")
+    reused: int = Field(ge=0, description="Of these, taken from an earlier run on the same input")
+    hit_rate: float = Field(ge=0, le=1)
+    saved_ms: float = Field(
+        description="What the runs took that made the reused outputs, less what taking them took"
+    )
+    kept_mb: float | None = Field(
+        None, description="What the outputs take that are kept for inputs to come, in the tabs"
+    )
+
+
 class ModelMeasured(Message):
     """What was measured of one model of a job. Times are of one execution: all of its runs."""
 
@@ -162,6 +176,9 @@ class JobResult(Message):
     peak_memory_mb: float | None = Field(None, description="Of the process, above an idle one")
     power_w: float | None = Field(None, description="Mean, where the platform tells it")
     energy_j: float | None = Field(None, description="Of one execution, where it is told")
+    reuse: EmbeddingReuse | None = Field(
+        None, description="Over all runs, the uncounted first too; None if none was asked for"
+    )
     event_id: str | None = Field(None, description="Of the execution event that was published")
     decision_id: str | None = None
 
@@ -195,6 +212,9 @@ class BrowserKind(Message):
     operators: int | None = Field(None, description="That WebNN names")
     quarantined: dict[ModelId, Label] = Field(
         {}, description="Models whose output was wrong there, with what was wrong"
+    )
+    reuse: EmbeddingReuse | None = Field(
+        None, description="Of all jobs since the pool was opened that asked for it"
     )
 
 

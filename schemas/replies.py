@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field
 
 from schemas.base import Message
 from schemas.capacity import CapacityReply
-from schemas.jobs import JobResult, WorkerState
+from schemas.jobs import EmbeddingReuse, JobResult, WorkerState
 from schemas.measurement import MetricName, PromisedMetric, StrategyName
 from schemas.quarantine import QuarantineReply, ReleaseReply
 from schemas.refinement import Refinement
@@ -363,6 +363,9 @@ class StatusReply(Message):
     open_predictions: int
     quarantined: int = Field(0, description="Impossible measurements that are set aside")
     metrics: dict[PromisedMetric, MetricStatus] = Field(description="Those validated at least once")
+    reuse: dict[str, EmbeddingReuse] = Field(
+        {}, description="By worker that is there: embeddings that were reused"
+    )
 
 
 class Standing(Message):

@@ -20,7 +20,7 @@ from agent.browsers.cells import (
     is_software,
 )
 from schemas.browser import Backend, Capabilities
-from schemas.jobs import BrowserKind, HeldModel, WorkerState
+from schemas.jobs import BrowserKind, EmbeddingReuse, HeldModel, WorkerState
 from schemas.measurement import HardwareSpec
 from schemas.models import ModelManifest
 from web_bridge.tab import Tab
@@ -76,7 +76,9 @@ class Group:
         """Return what runs models there, as cells name it (see `agent.browsers.cells`)."""
         return f"{engine} {self.backend} {self.browser}"
 
-    def kind(self, quarantined: Mapping[str, str]) -> BrowserKind:
+    def kind(
+        self, quarantined: Mapping[str, str], reuse: EmbeddingReuse | None = None
+    ) -> BrowserKind:
         """Return what the bus is told of the browser."""
         gpu = self.capabilities.webgpu if self.backend == "webgpu" else None
         contexts = self.capabilities.webnn if self.backend == "webnn" else []
@@ -89,6 +91,7 @@ class Group:
             software=None if gpu is None else is_software(gpu),
             operators=max((one.operators or 0 for one in contexts), default=None),
             quarantined=dict(quarantined),
+            reuse=reuse,
         )
 
     def state(
@@ -98,6 +101,7 @@ class Group:
         engine: str,
         models: list[HeldModel],
         quarantined: Mapping[str, str],
+        reuse: EmbeddingReuse | None = None,
     ) -> WorkerState:
         """Return the group as a worker on the bus."""
         memory = self.capabilities.device_memory_gb
@@ -112,7 +116,7 @@ class Group:
             runtime=self.runtime(engine),
             backends=[self.backend],
             models=models,
-            browser=self.kind(quarantined),
+            browser=self.kind(quarantined, reuse),
         )
 
 

@@ -6,7 +6,7 @@ from agent.browsers.cells import adapter_name, hardware_of, is_software, runtime
 from agent.browsers.groups import Group
 from agent.browsers.planning import Plan, Timed, timed
 from agent.worker.report import execution_of
-from schemas.jobs import JobResult, ModelMeasured, RanIn, RunJob, WorkerState
+from schemas.jobs import EmbeddingReuse, JobResult, ModelMeasured, RanIn, RunJob, WorkerState
 from schemas.measurement import Benchmark, Execution, ModelRun
 from schemas.models import TextModel
 from web_bridge.job import Done, SeatResult
@@ -46,7 +46,47 @@ def result_of(
         ],
         wall_time_ms=wall,
         peak_memory_mb=memory_mb,
+        reuse=reuse_of(done) if job.reuse_embeddings else None,
         decision_id=job.decision_id,
+    )
+
+
+def reuse_of(done: Done) -> EmbeddingReuse | None:
+    """Return how often encoders' outputs were known; None where there was no encoder to share."""
+    saved: list[float | None] = []
+    for asked, seat in zip(done.job.seats, done.seats, strict=True):
+        cached = [task.cache for task in asked.models]
+        for index, prepared in enumerate(seat.prepared.models):
+            if cached[index]:
+                known_ms = prepared.saved_ms
+                saved.append(None if known_ms is None else known_ms - prepared.first_run_ms)
+        for span in (one for lap in seat.laps for one in lap.spans if cached[one.model]):
+            took_ms = span.end_ms - span.start_ms
+            saved.append(None if span.saved_ms is None else span.saved_ms - took_ms)
+    if not saved:
+        return None
+    known = [one for one in saved if one is not None]
+    kept = [seat.laps[-1].kept_mb or 0.0 for seat in done.seats if seat.laps]
+    return EmbeddingReuse(
+        runs=len(saved),
+        reused=len(known),
+        hit_rate=len(known) / len(saved),
+        saved_ms=sum(known),
+        kept_mb=sum(kept),
+    )
+
+
+def together(one: EmbeddingReuse | None, other: EmbeddingReuse | None) -> EmbeddingReuse | None:
+    """Return what two jobs reused, the second one later."""
+    if one is None or other is None:
+        return other or one
+    runs, reused = one.runs + other.runs, one.reused + other.reused
+    return EmbeddingReuse(
+        runs=runs,
+        reused=reused,
+        hit_rate=reused / runs,
+        saved_ms=one.saved_ms + other.saved_ms,
+        kept_mb=other.kept_mb,
     )
 
 

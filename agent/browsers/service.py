@@ -20,14 +20,22 @@ from pathlib import Path
 import structlog
 
 from agent.browsers.groups import Group, grouped, held
-from agent.browsers.measured import benchmark_of, event_of, memory_of, result_of
+from agent.browsers.measured import benchmark_of, event_of, memory_of, result_of, together
 from agent.browsers.planning import AnyModel, Plan, check_job, memory_job, plan
 from agent.browsers.shelf import Shelf
 from agent.bus.port import Bus, Delivery, Outgoing
 from schemas import topics
 from schemas.errors import BadInput, ErrorBody, ErrorReply
 from schemas.events import BENCHMARK_TYPE, EXECUTION_TYPE, envelope
-from schemas.jobs import CancelJob, JobOutcome, JobResult, RunJob, WorkerState, decode_job
+from schemas.jobs import (
+    CancelJob,
+    EmbeddingReuse,
+    JobOutcome,
+    JobResult,
+    RunJob,
+    WorkerState,
+    decode_job,
+)
 from schemas.models import ModelManifest, TextModel
 from schemas.published import ALERT_TYPE, Alert
 from schemas.requests import reply_address
@@ -84,6 +92,7 @@ class BrowserService:
         )
         self._told: dict[str, WorkerState] = {}
         self._checked: dict[tuple[str, str], str | None] = {}
+        self._reuse: dict[str, EmbeddingReuse | None] = {}
         self._memories: dict[tuple[str, ...], float] = {}
         self._memory_paused: dict[str, float] = {}
         self._checking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -150,6 +159,7 @@ class BrowserService:
                 code = "out_of_memory"
             return _nothing(job, group.worker_id, code, outcome.message)
         result = result_of(job, planned, outcome, group, checked, memory_mb)
+        self._reuse[group.worker_id] = together(self._reuse.get(group.worker_id), result.reuse)
         if job.publish and not job.reuse_embeddings:
             event_id = await self._publish(result, group, planned, outcome)
             result = result.model_copy(update={"event_id": event_id})
@@ -272,6 +282,7 @@ class BrowserService:
                     self._engine,
                     held(self.manifest, group.backend),
                     self.quarantined(worker_id),
+                    self._reuse.get(worker_id),
                 )
                 if self._told.get(worker_id) != state:
                     await self._publish_state(state)

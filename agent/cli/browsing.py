@@ -42,7 +42,7 @@ def browsers(
     if as_json:
         typer.echo(json.dumps(reply, indent=2))
     else:
-        table = Table("worker", "browser", "backend", "tabs", "hardware", "quarantined")
+        table = Table("worker", "browser", "backend", "tabs", "hardware", "quarantined", "reused")
         for one in reply["workers"]:
             kind = one["browser"]
             software = " (software)" if kind.get("software") else ""
@@ -53,6 +53,7 @@ def browsers(
                 str(kind["tabs"]),
                 one["hardware"]["name"],
                 ", ".join(kind.get("quarantined", {})) or "-",
+                show.reuse(kind.get("reuse")),
             )
         out.print(table)
     if not reply["workers"]:

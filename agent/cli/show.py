@@ -193,6 +193,13 @@ def strategies(console: Console, reply: Body) -> None:
     _reasons(console, reply["reasons"])
 
 
+def reuse(body: Body | None) -> str:
+    """Return in words how often embeddings were reused, and what that saved."""
+    if body is None:
+        return "-"
+    return f"{body['reused']} of {body['runs']} ({body['hit_rate']:.0%}), {body['saved_ms']:.0f} ms"
+
+
 def executions(console: Console, replies: Sequence[Body]) -> None:
     """Show what was predicted for executions, and what was measured."""
     table = Table(
@@ -225,6 +232,10 @@ def executions(console: Console, replies: Sequence[Body]) -> None:
                 f"shares {shared}" if shared else "",
             )
     console.print(table)
+    for reply in replies:
+        if found := reply["result"].get("reuse"):
+            kept = f"; {amount(found['kept_mb'])} MB kept" if found.get("kept_mb") else ""
+            console.print(f"embeddings reused: {reuse(found)} saved{kept}", highlight=False)
     _compared(console, replies)
 
 
@@ -260,8 +271,10 @@ def status(console: Console, reply: Body) -> None:
     """Show a status reply."""
     table = Table("", "", show_header=False)
     for name, value in reply.items():
-        if name != "metrics":
+        if name not in {"metrics", "reuse"}:
             table.add_row(name.replace("_", " "), str(value))
+    for worker, found in reply.get("reuse", {}).items():
+        table.add_row(f"embeddings reused by {worker}", f"{reuse(found)} saved")
     console.print(table)
     if reply["metrics"]:
         table = Table("metric", "validated", "median error (recent)", "inside the 90 % interval")

@@ -82,6 +82,7 @@ export interface Lap {
   lap: number;
   spans: Span[];
   outputs?: OutputSample[][];
+  kept_mb?: number | null;
   circumstances?: Circumstances;
 }
 
@@ -142,6 +143,7 @@ export interface PreparedModel {
   fetch_ms: number;
   load_ms: number;
   first_run_ms: number;
+  saved_ms?: number | null;
   outputs?: OutputSample[];
   text?: string | null;
   kept?: "cpu" | "gpu-buffer" | "ml-tensor" | null;
@@ -169,6 +171,7 @@ export interface Span {
   start_ms: number;
   end_ms: number;
   cached?: boolean;
+  saved_ms?: number | null;
   tokens?: number | null;
   first_token_ms?: number | null;
 }

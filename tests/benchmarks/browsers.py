@@ -1,6 +1,7 @@
 """`make bench-browser`: browsers, backends and models in real tabs, into docs/browsers.md.
 
-    python -m tests.benchmarks.browsers [matrix] [prediction] [strategies] [survival]
+    python -m tests.benchmarks.browsers [matrix] [prediction] [strategies] [sharing]
+        [survival]
 
 Sections that are not named keep what the document has of them. Each runs in a few minutes.
 """
@@ -291,6 +292,41 @@ def _measurement(data: dict[str, Any]) -> Benchmark | Execution:
     return kind.model_validate(data)
 
 
+async def sharing() -> str:
+    """Two heads: with an encoder each, with one for both, and with its outputs reused."""
+    pair = ["minilm-mean", "minilm-pooler"]
+    ways: dict[str, dict[str, Any]] = {
+        "separate models": {"share_encoders": False, "waves": [[one] for one in pair]},
+        "one encoder": {},
+        "one encoder, its output reused": {"reuse_embeddings": True},
+    }
+    rows = [
+        "| | median (ms) | spread (ms) | memory (MB) | output known | saved (ms) | kept (MB) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for way, fields in ways.items():
+        async with tab_pool(pool=PATIENT) as pool:
+            with Browser(known_kinds()[0], pool.address):
+                await pool.tabs(1)
+                told = await pool.run(
+                    pair, **{"waves": [pair], "repeats": 20, "measure_memory": True, **fields}
+                )
+                assert told.outcome == "ok", told.message
+                assert told.wall_time_ms is not None
+                lat, reuse = told.wall_time_ms, told.reuse
+                memory = f"{told.peak_memory_mb:.0f}" if told.peak_memory_mb else "-"
+                known = (
+                    f"{reuse.reused} of {reuse.runs} | {reuse.saved_ms:.0f} | {reuse.kept_mb:.2f}"
+                    if reuse
+                    else "- | - | -"
+                )
+                rows.append(
+                    f"| {way} | {lat.median:.1f} | {lat.low:.1f}-{lat.high:.1f} | {memory} "
+                    f"| {known} |"
+                )
+    return "\n".join(rows)
+
+
 async def survival(jobs: int = 200, tabs: int = 4) -> str:
     """Jobs in tabs that are killed at random: none lost, none twice."""
     began = time.monotonic()
@@ -309,6 +345,7 @@ SECTIONS: dict[str, Callable[[], Awaitable[str]]] = {
     "matrix": matrix,
     "prediction": prediction,
     "strategies": strategies,
+    "sharing": sharing,
     "survival": survival,
 }
 

@@ -126,6 +126,23 @@ def test_the_best_browser_is_known_by_measurements(agent: AgentProcess) -> None:
     assert best["chosen"]["backend"] == "wasm"
 
 
+def test_embeddings_are_reused_across_requests_and_status_says_so(agent: AgentProcess) -> None:
+    pair = ["minilm-mean", "minilm-pooler"]
+    wanted = {"strategy": "parallel", "reuse_embeddings": True}
+    first = execute(agent, pair, **wanted)["result"]
+    again = execute(agent, pair, **wanted)["result"]
+    assert (first["outcome"], again["outcome"]) == ("ok", "ok")
+    assert again["reuse"]["hit_rate"] == 1.0
+    assert again["reuse"]["saved_ms"] > 0
+    assert first["event_id"] is None, "what was not run is no measurement"
+    runs = first["reuse"]["runs"] + again["reuse"]["runs"]
+    wait_until(
+        lambda: ask(agent, "status", {})["reuse"].get(again["worker_id"], {}).get("runs") == runs,
+        10,
+        "the status says what was reused",
+    )
+
+
 def test_on_the_command_line(agent: AgentProcess) -> None:
     def placewise(*words: str) -> Any:
         done = subprocess.run(

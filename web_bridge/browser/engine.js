@@ -17,7 +17,13 @@ import { sample } from "./samples.js";
  * @property {number} fetch_ms
  * @property {number} load_ms
  * @property {boolean} reused
- * @property {Map<string, Record<string, any>>} cache outputs by the hashes of their inputs
+ */
+
+/**
+ * @typedef {object} Known
+ * @property {string} session
+ * @property {Record<string, any>} outputs
+ * @property {number} took_ms
  */
 
 /**
@@ -31,6 +37,8 @@ import { sample } from "./samples.js";
 const BUNDLES = /** @type {const} */ ({ wasm: "ort.wasm", webgpu: "ort.webgpu", webnn: "ort.all" });
 const PROVIDERS = { cpu: "wasm", webgpu: "webgpu", js: "webgpu", webnn: "webnn" };
 const CACHED_INPUTS = 64;
+/** @type {Record<string, number>} bytes of one value */
+const WIDTHS = { int64: 8, uint8: 1, bool: 1, float16: 2 };
 
 /** @type {any} */
 let ort = null;
@@ -40,6 +48,9 @@ let threads = 1;
 let context = null;
 /** @type {Map<string, Loaded>} */
 const sessions = new Map();
+/** Outputs of earlier runs, of any job, by their session and the hashes of their inputs.
+ * @type {Map<string, Known>} */
+const known = new Map();
 /** @type {Held[]} */
 let held = [];
 /** @type {string[] | null} */
@@ -92,6 +103,7 @@ async function prepare(models, samples) {
   for (const [key, loaded] of sessions) {
     if (keys.includes(key)) continue;
     sessions.delete(key);
+    forgetOnDevice(key);
     await loaded.session.release();
   }
   held = [];
@@ -102,7 +114,7 @@ async function prepare(models, samples) {
     const one = { task, loaded, feeds: await feeds(task), last: null };
     held.push(one);
     const started = performance.now();
-    const outputs = await runOnce(one, false);
+    const { outputs, saved_ms } = await runOnce(one, loaded.reused);
     const first_run_ms = performance.now() - started;
     // Told before outputs are shown: reading a tensor moves it.
     const kept = task.keep ? /** @type {any} */ (Object.values(outputs)[0].location) : null;
@@ -118,6 +130,7 @@ async function prepare(models, samples) {
       fetch_ms: loaded.fetch_ms,
       load_ms: loaded.load_ms,
       first_run_ms,
+      saved_ms,
       outputs: samples ? await shown(outputs, samples) : [],
       text: null,
       kept,
@@ -158,8 +171,8 @@ function keyOf(task) {
  */
 async function load(task) {
   const key = keyOf(task);
-  const known = sessions.get(key);
-  if (known) return known;
+  const there = sessions.get(key);
+  if (there) return there;
   const asked = performance.now();
   const { bytes } = await file(task.sha256);
   const fetched = performance.now();
@@ -181,7 +194,7 @@ async function load(task) {
   const placement = counted(listening);
   listening = null;
   const loaded = {
-    key, session, placement, reused: false, cache: new Map(),
+    key, session, placement, reused: false,
     fetch_ms: fetched - asked,
     load_ms: performance.now() - fetched,
   };
@@ -210,8 +223,8 @@ function counted(lines) {
     const match = /placed on \[(\w+?)(?:ExecutionProvider)?\]\.? *Number of nodes: (\d+)/i.exec(line);
     if (match) {
       const name = match[1].toLowerCase();
-      const known = PROVIDERS[/** @type {keyof typeof PROVIDERS} */ (name)] ?? name;
-      found[known] = (found[known] ?? 0) + Number(match[2]);
+      const place = PROVIDERS[/** @type {keyof typeof PROVIDERS} */ (name)] ?? name;
+      found[place] = (found[place] ?? 0) + Number(match[2]);
     }
   }
   return found;
@@ -262,15 +275,16 @@ function typed(dtype, bytes) {
  * Run one model; its outputs replace those of its last run.
  * @param {Held} one
  * @param {boolean} mayReuse whether an output that is known for the input may be taken
- * @returns {Promise<Record<string, any>>}
+ * @returns {Promise<{outputs: Record<string, any>, saved_ms: number | null}>} with what the run
+ *   took that made them, if they were known
  */
 async function runOnce(one, mayReuse) {
   const { task } = one;
-  const key = task.cache ? task.inputs.map((input) => input.sha256).join() : "";
-  const known = mayReuse && task.cache ? one.loaded.cache.get(key) : undefined;
-  if (known) {
-    one.last = known;
-    return known;
+  const key = [one.loaded.key, ...task.inputs.map((input) => input.sha256)].join();
+  const found = mayReuse && task.cache ? known.get(key) : undefined;
+  if (found) {
+    one.last = found.outputs;
+    return { outputs: found.outputs, saved_ms: found.took_ms };
   }
   const all = { ...one.feeds };
   for (const input of task.inputs) {
@@ -281,19 +295,49 @@ async function runOnce(one, mayReuse) {
   }
   const options = { logSeverityLevel: 3 };
   const names = task.outputs.length ? task.outputs : undefined;
+  const started = performance.now();
   const outputs = names ? await one.loaded.session.run(all, names, options)
     : await one.loaded.session.run(all, options);
+  const took_ms = performance.now() - started;
   if (!task.cache) drop(one.last);
   one.last = outputs;
-  if (task.cache) {
-    one.loaded.cache.set(key, outputs);
-    if (one.loaded.cache.size > CACHED_INPUTS) {
-      const [oldest, old] = one.loaded.cache.entries().next().value ?? ["", null];
-      one.loaded.cache.delete(oldest);
-      drop(old);
-    }
+  if (task.cache) keep(key, { session: one.loaded.key, outputs, took_ms });
+  return { outputs, saved_ms: null };
+}
+
+/**
+ * @param {string} key
+ * @param {Known} made
+ */
+function keep(key, made) {
+  const old = known.get(key);
+  known.delete(key);
+  known.set(key, made);
+  if (old) drop(old.outputs);
+  if (known.size > CACHED_INPUTS) {
+    const [oldest, forgotten] = known.entries().next().value ?? ["", null];
+    known.delete(oldest);
+    if (forgotten) drop(forgotten.outputs);
   }
-  return outputs;
+}
+
+/** @param {string} session whose outputs on a device end with it */
+function forgetOnDevice(session) {
+  for (const [key, one] of known) {
+    if (one.session !== session) continue;
+    if (Object.values(one.outputs).every((output) => output.location === "cpu")) continue;
+    known.delete(key);
+    drop(one.outputs);
+  }
+}
+
+/** @returns {number} megabytes of the outputs that are kept for inputs to come */
+function keptMegabytes() {
+  let bytes = 0;
+  for (const { outputs } of known.values()) {
+    for (const output of Object.values(outputs)) bytes += output.size * (WIDTHS[output.type] ?? 4);
+  }
+  return bytes / 1e6;
 }
 
 /** @param {Record<string, any> | null} outputs give back what lies on a device */
@@ -312,19 +356,18 @@ async function run(order, samples) {
   const spans = [];
   for (const model of order) {
     const one = held[model];
-    const hit = one.task.cache && one.loaded.cache.has(one.task.inputs.map((i) => i.sha256).join());
     const start = performance.now();
-    await runOnce(one, true);
+    const { saved_ms } = await runOnce(one, true);
     const end = performance.now();
     spans.push({
-      model, cached: hit, tokens: null, first_token_ms: null,
+      model, cached: saved_ms !== null, saved_ms, tokens: null, first_token_ms: null,
       start_ms: performance.timeOrigin + start,
       end_ms: performance.timeOrigin + end,
     });
   }
   const outputs = [];
   if (samples) for (const one of held) outputs.push(one.last ? await shown(one.last, samples) : []);
-  return { spans, outputs };
+  return { spans, outputs, kept_mb: known.size ? keptMegabytes() : null };
 }
 
 /**

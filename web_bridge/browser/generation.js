@@ -82,7 +82,7 @@ export class Writer {
     return {
       text,
       span: {
-        model, cached: false, tokens: count, first_token_ms: first ? first - start : null,
+        model, cached: false, saved_ms: null, tokens: count, first_token_ms: first ? first - start : null,
         start_ms: origin + start, end_ms: origin + end,
       },
     };

@@ -125,6 +125,8 @@ export async function go(asked) {
     const spans = [];
     /** @type {Lap["outputs"]} */
     let outputs = [];
+    /** @type {number | null} */
+    let kept_mb = null;
     let next = 0;
     while (next < asked.order.length) {
       const place = places[asked.order[next]];
@@ -141,12 +143,13 @@ export async function go(asked) {
       });
       spans.push(...done.spans.map((/** @type {Span} */ span, /** @type {number} */ i) =>
         ({ ...span, model: indices[i] })));
+      kept_mb = done.kept_mb;
       if (asked.samples) {
         outputs = models.map((_, i) => (typeof places[i] === "number" ? done.outputs[places[i]] : []));
       }
     }
     return {
-      type: "lap", ...about, lap: asked.lap, spans, outputs,
+      type: "lap", ...about, lap: asked.lap, spans, outputs, kept_mb,
       circumstances: await circumstances({ measure: measureMemory }),
     };
   } catch (error) {
@@ -218,7 +221,7 @@ async function writing(task, index) {
     sha256: task.sha256, requested: task.backend, actual: "wasm", placement: {},
     bundle: `wllama/${writer.about.version}`, threads: writer.threads, reused,
     fetch_ms: writer.about.fetch_ms, load_ms: writer.about.load_ms,
-    first_run_ms: span.end_ms - span.start_ms, outputs: [], text: text.slice(0, 4_096), kept: null,
+    first_run_ms: span.end_ms - span.start_ms, saved_ms: null, outputs: [], text: text.slice(0, 4_096), kept: null,
   };
 }
 
