@@ -23,6 +23,7 @@ from agent.heart.heart import Heart
 from agent.heart.stimuli import MeasurementLogged, RefinementLogged
 from agent.intake import decode
 from agent.journal import record_of_event
+from agent.learning.footprint import footprint_bytes
 from agent.metrics import AgentMetrics
 from agent.refiner import Refiner
 from agent.restore import Restored, snapshot_of
@@ -93,6 +94,7 @@ class Daemon:
         self._clock = clock
         self._started_at = clock()
         self._snapshot_seq = self._heart.applied_seq if not restored.replayed else 0
+        self._learned_bytes = 0
         self._stopping = asyncio.Event()
         heart_in_use = asyncio.Lock()
         self._aside = Aside()
@@ -190,6 +192,7 @@ class Daemon:
             dead_letters=self._voice.dead_letters,
             open_predictions=len(self._heart.ledger),
             quarantined=len(self._heart.quarantine),
+            learned_mb=round(self._learned_bytes / 1e6, 1),
             metrics=self._heart.ledger.accuracy(),
             reuse={
                 one.worker_id: one.browser.reuse
@@ -248,6 +251,8 @@ class Daemon:
         while self._bus.state != "connected":  # noqa: ASYNC110 - the port tells its state only
             await asyncio.sleep(CONNECTED_POLL_SECONDS)
         while True:
+            self._learned_bytes = footprint_bytes(self._heart.bank)
+            self._metrics.learned_state(self._learned_bytes)
             state = self._state("online")
             if state != told:
                 await self._voice.state(state)

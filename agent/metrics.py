@@ -166,6 +166,11 @@ class AgentMetrics:
             "Impossible measurements that are set aside, and can be released.",
             registry=registry,
         )
+        self._learned_bytes = Gauge(
+            "placewise_learned_bytes",
+            "Memory that what was learnt takes, counted every ten seconds.",
+            registry=registry,
+        )
         self._connection = _Series(
             Gauge(
                 "placewise_bus_connection",
@@ -231,6 +236,10 @@ class AgentMetrics:
     def quarantined(self, count: int) -> None:
         """Note how many measurements are set aside."""
         self._quarantined.set(count)
+
+    def learned_state(self, size_bytes: int) -> None:
+        """Note how much memory learned state takes."""
+        self._learned_bytes.set(size_bytes)
 
     def connection(self, state: ConnectionState) -> None:
         """Note the state of the connection to the broker."""

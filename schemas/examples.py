@@ -409,6 +409,7 @@ EXAMPLES: dict[str, Message] = {
         requests_answered=77,
         dead_letters=2,
         open_predictions=5,
+        learned_mb=38.2,
         metrics={"latency_ms": MetricStatus(validated=2100, median_ape=0.08, coverage_90=0.9)},
     ),
     "models_request": ModelsRequest(),

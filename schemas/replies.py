@@ -362,6 +362,9 @@ class StatusReply(Message):
     dead_letters: int
     open_predictions: int
     quarantined: int = Field(0, description="Impossible measurements that are set aside")
+    learned_mb: float = Field(
+        0.0, description="Memory that what was learnt takes, by a count every ten seconds; bounded"
+    )
     metrics: dict[PromisedMetric, MetricStatus] = Field(description="Those validated at least once")
     reuse: dict[str, EmbeddingReuse] = Field(
         {}, description="By worker that is there: embeddings that were reused"

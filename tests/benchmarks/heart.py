@@ -10,7 +10,6 @@ read from this benchmark.
 from __future__ import annotations
 
 import gc
-import pickle
 import time
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
@@ -18,6 +17,7 @@ from importlib.resources import as_file, files
 from agent.heart.heart import Heart
 from agent.heart.stimuli import MeasurementLogged, RequestReceived
 from agent.importing import ImportedRow, read_rows
+from agent.learning.footprint import footprint_bytes
 from schemas.measurement import Benchmark
 from schemas.requests import PredictRequest
 from tests.benchmarks.report import publish, spread_ms
@@ -97,7 +97,7 @@ def measure() -> list[dict[str, object]]:
         },
         {
             "what": f"learned state of {len(rows) + len(requests):,} events",
-            "mib": round(len(pickle.dumps(heart.bank)) / 2**20, 1),
+            "mb": round(footprint_bytes(heart.bank) / 1e6, 1),
         },
     ]
 

@@ -33,6 +33,7 @@ from agent.cli.running import SWITCH_SECONDS
 from agent.daemon import Daemon, DaemonConfig
 from agent.heart.heart import Heart
 from agent.journal import stimulus_of
+from agent.learning.footprint import footprint_bytes
 from agent.metrics import AgentMetrics
 from agent.restore import Restored
 from agent.store.duck import DuckStore
@@ -140,6 +141,10 @@ async def measure(folder: Path, before: int, events: int) -> list[dict[str, obje
         },
         {"what": "questions answered meanwhile", "times": len(answered), **spread_ms(answered)},
         {"what": "events learnt", "times": events, "per_s": round(events / seconds)},
+        {
+            "what": f"learned state of {before + events:,} events (MB)",
+            "times": round(footprint_bytes(daemon.heart.bank) / 1e6),
+        },
         {
             "what": f"memory of the process after {before + events:,} events (MB)",
             "times": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),

@@ -36,6 +36,7 @@ function showStatus(status) {
     "events logged": status.events_logged,
     "events per second": perSecond,
     "measurements learnt": status.observations_learned,
+    "MB learnt": status.learned_mb,
     "models known": status.models_known,
     "hardware known": status.hardware_known,
     "requests answered": status.requests_answered,

@@ -176,7 +176,9 @@ def test_executions_teach_what_ran_alone(tmp_path: Path) -> None:
         )
         while (await client.ask("status", {}))["events_logged"] < 2:
             await asyncio.sleep(0.01)
-        assert (await client.ask("status", {}))["observations_learned"] == 2
+        status = await client.ask("status", {})
+        assert status["observations_learned"] == 2
+        assert status["learned_mb"] > 1.0
 
     with_agent(tmp_path, work)
 
