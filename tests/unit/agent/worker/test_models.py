@@ -126,15 +126,20 @@ def test_outputs_agree_with_the_reference(model: str) -> None:
 
 
 @needs_models
-def test_an_encoder_and_a_head_are_the_whole_model() -> None:
-    described = manifest().find("minilm-mean")
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+@pytest.mark.parametrize(
+    ("model", "also_fed", "output"),
+    [("minilm-mean", ["attention_mask"], "embedding"), ("minilm-pooler", [], "pooled")],
+)
+def test_an_encoder_and_a_head_are_the_whole_model_bit_for_bit(
+    model: str, also_fed: list[str], output: str, batch_size: int
+) -> None:
+    described = manifest().find(model)
     assert described is not None
-    inputs = made_inputs(described, 2, {})
-    hidden = run("minilm-encoder", inputs)["hidden"]
-    mask = inputs["attention_mask"]
-    by_parts = run("minilm-mean-head", {"hidden": hidden, "attention_mask": mask})
-    whole = run("minilm-mean", inputs)
-    assert np.array_equal(by_parts["embedding"], whole["embedding"])
+    inputs = made_inputs(described, batch_size, {})
+    fed = {name: inputs[name] for name in also_fed}
+    by_parts = run(f"{model}-head", run("minilm-encoder", inputs) | fed)
+    assert np.array_equal(by_parts[output], run(model, inputs)[output])
 
 
 @needs_models
