@@ -23,6 +23,7 @@ from schemas.requests import PlaceRequest
 from strategies.contention import Contention, Speed, TakingTurns
 from strategies.intervals import slowed, sped
 from strategies.placing import milp, subsets
+from strategies.placing.cost import affordable, cost, dearest_left_out, without
 from strategies.placing.problem import (
     NOWHERE,
     TOLERANCE,
@@ -91,13 +92,8 @@ def place(
     problem = build(request, cells, capacities, contention or TakingTurns())
     answer = _solve(problem, time_limit_s)
     limit = request.limits.cost_per_hour
-    while limit is not None and _cost(problem, answer.where) > limit:
-        # Which device to do without is not searched for: the dearest for what it carries goes.
-        request = _without_dearest(problem, answer.where, request)
-        if not request.devices:
-            return _nowhere(request, decision_id)
-        problem = build(request, cells, capacities, contention or TakingTurns())
-        answer = replace(_solve(problem, time_limit_s), optimal=False)
+    if limit is not None and cost(problem, answer.where) > limit:
+        problem, answer = _within_cost(problem, answer, limit, time_limit_s)
     groups = [
         np.flatnonzero(answer.where == device).tolist() for device in range(len(problem.devices))
     ]
@@ -188,7 +184,7 @@ def _nowhere(request: PlaceRequest, decision_id: str) -> PlaceReply:
             Unplaced(
                 model=item.model.name,
                 limit="devices",
-                reason="every device has failed, is full, or costs more than is allowed",
+                reason="every device has failed or is full",
                 would_fit_if="there were one more device",
             )
             for item in sorted(request.models, key=lambda item: item.model.name)
@@ -199,27 +195,6 @@ def _nowhere(request: PlaceRequest, decision_id: str) -> PlaceReply:
         optimal=True,
         admitted=False,
         reasons=["no device is left to place anything on"],
-    )
-
-
-def _cost(problem: Problem, where: Ints) -> float:
-    used = {int(device) for device in where if device != NOWHERE}
-    return math.fsum(problem.devices[device].cost_per_hour or 0.0 for device in used)
-
-
-def _without_dearest(problem: Problem, where: Ints, request: PlaceRequest) -> PlaceRequest:
-    """Return the request without the used device that costs most for each model it carries."""
-    used = sorted({int(device) for device in where if device != NOWHERE})
-    dearest = max(
-        used,
-        key=lambda device: (
-            (problem.devices[device].cost_per_hour or 0.0) / int((where == device).sum()),
-            problem.devices[device].name,
-        ),
-    )
-    gone = problem.devices[dearest].name
-    return request.model_copy(
-        update={"devices": [device for device in request.devices if device.name != gone]}
     )
 
 
@@ -241,6 +216,40 @@ def _moves(request: PlaceRequest, problem: Problem, where: Ints) -> list[Move]:
 
 
 # The solution
+
+
+def _within_cost(
+    problem: Problem, answer: _Answer, limit: float, time_limit_s: float
+) -> tuple[Problem, _Answer]:
+    """Return the best answer that costs no more than the limit, and the problem it is of.
+
+    Args:
+        problem: without the limit.
+        answer: to that; it costs more.
+        limit: cost per hour.
+        time_limit_s: for all searches together.
+    """
+    fleets = affordable(problem, limit)
+    if fleets is not None:
+        problems = [without(problem, kept, limit) for kept in fleets]
+        answers = [_solve(one, time_limit_s / len(problems)) for one in problems]
+        best = max(
+            range(len(answers)),
+            key=lambda at: (
+                int((answers[at].where != NOWHERE).sum()),
+                problem.worth(answers[at].where),
+            ),
+        )
+        bound = max(one.bound for one in answers)
+        optimal = all(one.optimal for one in answers)
+        return problems[best], replace(answers[best], bound=bound, optimal=optimal)
+    kept = np.ones(len(problem.devices), dtype=np.bool_)
+    left = problem
+    while cost(problem, answer.where) > limit:
+        kept = dearest_left_out(problem, answer.where, kept)
+        left = without(problem, kept, limit)
+        answer = replace(_solve(left, time_limit_s), optimal=False)
+    return left, answer
 
 
 def _solve(problem: Problem, time_limit_s: float) -> _Answer:

@@ -29,6 +29,22 @@ Task = Annotated[str | None, typer.Option(help="inference or training.")]
 SequenceIn = Annotated[int | None, typer.Option(min=1, help="Tokens read per request.")]
 SequenceOut = Annotated[int | None, typer.Option(min=1, help="Tokens written per request.")]
 DeviceCount = Annotated[int | None, typer.Option("--count", min=1, help="Devices per run.")]
+GoalWeight = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weight",
+        help="throughput|latency|memory|energy=NUMBER, in place of --goal; repeatable.",
+    ),
+]
+ExploreBudget = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Share by which choices may, on average, be worse than the best to try the less "
+        "certain; nothing is tried if left out.",
+    ),
+]
 
 
 def setup_of(**fields: Any) -> dict[str, Any]:
@@ -79,6 +95,24 @@ def number(option: str, text: str) -> float:
         return float(text)
     except ValueError:
         raise BadInput.of_field(option, f"got {text!r}", "a number") from None
+
+
+def numbers(option: str, texts: list[str] | None) -> dict[str, float]:
+    """Read `NAME=NUMBER` texts.
+
+    Raises:
+        BadInput: one is no such text.
+    """
+    return {name: number(option, value) for name, value in pairs(option, texts or []).items()}
+
+
+def wanted(
+    goal: str, weight: list[str] | None, limit: list[str] | None, explore_budget: float | None
+) -> dict[str, Any]:
+    """Return what a workload's strategy is to be best at, within which limits."""
+    return {"goal": goal, "limits": numbers("--limit", limit)} | setup_of(
+        weights=numbers("--weight", weight) or None, explore_budget=explore_budget
+    )
 
 
 def work_item(text: str, setup: dict[str, Any]) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def recommend_hardware(
 
     Costs and availability of hardware are given in a whole request (--request FILE).
     """
-    limits: dict[str, Any] = _numbers("--limit", limit)
+    limits: dict[str, Any] = opt.numbers("--limit", limit)
     if only_precision:
         limits["precision"] = only_precision
     body = (
@@ -156,7 +156,7 @@ def recommend_hardware(
             "metric": metric,
             "setup": opt.setup_of(batch_size=batch_size, precision=precision, runtime=runtime),
             "limits": limits,
-            **({"weights": _numbers("--weight", weight)} if weight else {}),
+            **({"weights": opt.numbers("--weight", weight)} if weight else {}),
             **({"hardware": [{"name": name} for name in hardware]} if hardware else {}),
         }
     )
@@ -190,7 +190,7 @@ def place(
             "models": [opt.work_item(text, setup) for text in _required(models, "--model")],
             "devices": [opt.device(text) for text in _required(device, "--device")],
             "goal": goal,
-            "limits": _numbers("--limit", limit),
+            "limits": opt.numbers("--limit", limit),
         }
     )
     reply = _answer("place", body, show.placement, broker, store, config, as_json=as_json)
@@ -203,7 +203,9 @@ def strategy(
     hardware: Annotated[str | None, typer.Option("--hardware", "-H")] = None,
     memory_mb: Annotated[float | None, typer.Option(help="Memory of the device.")] = None,
     goal: Goal = "throughput",
+    weight: opt.GoalWeight = None,
     limit: Limits = None,
+    explore_budget: opt.ExploreBudget = None,
     precision: opt.Precision = None,
     runtime: opt.Runtime = None,
     picture: Annotated[
@@ -223,9 +225,8 @@ def strategy(
         else {
             "models": [opt.work_item(text, setup) for text in _required(models, "--model")],
             "hardware": _required(hardware, "--hardware"),
-            **({"memory_mb": memory_mb} if memory_mb is not None else {}),
-            "goal": goal,
-            "limits": _numbers("--limit", limit),
+            **opt.setup_of(memory_mb=memory_mb),
+            **opt.wanted(goal, weight, limit, explore_budget),
         }
     )
     reply = _answer("strategy", body, show.strategies, broker, store, config, as_json=as_json)
@@ -314,12 +315,6 @@ def _required(value: T | None, name: str) -> T:
     if not value:
         raise typer.BadParameter(f"{name} is needed, or a whole request with --request FILE")
     return value
-
-
-def _numbers(option: str, texts: list[str] | None) -> dict[str, float]:
-    return {
-        name: opt.number(option, value) for name, value in opt.pairs(option, texts or []).items()
-    }
 
 
 def _batch_sizes(text: str) -> list[int]:

@@ -41,6 +41,7 @@ Validate = Annotated[
     typer.Option(help="Tell the agent what was measured, so that it is held to it and learns."),
 ]
 Memory = Annotated[bool, typer.Option(help="Measure memory, in a pass of its own.")]
+Limit = Annotated[list[str] | None, typer.Option("--limit", help="NAME=VALUE, e.g. memory_mb=500.")]
 Repeats = Annotated[int, typer.Option(min=1, max=100, help="Executions that are measured.")]
 
 out = Console()
@@ -107,9 +108,9 @@ def execute(
         str | None, typer.Option(help="parallel, sequential or batched; the best if left out.")
     ] = None,
     goal: Goal = "throughput",
-    limit: Annotated[
-        list[str] | None, typer.Option("--limit", help="NAME=VALUE, e.g. memory_mb=500.")
-    ] = None,
+    weight: opt.GoalWeight = None,
+    limit: Limit = None,
+    explore_budget: opt.ExploreBudget = None,
     repeats: Repeats = 3,
     share: Share = True,
     reuse: Annotated[
@@ -126,7 +127,8 @@ def execute(
     body = (
         opt.read_request(request)
         if request
-        else _body(models, worker_id, goal, limit, repeats)
+        else _body(models, worker_id, repeats)
+        | opt.wanted(goal, weight, limit, explore_budget)
         | opt.setup_of(pool=pool, browser=browser, backend=backend, strategy=strategy)
         | {"share_encoders": share, "reuse_embeddings": reuse}
         | {"publish": validate, "measure_memory": memory}
@@ -147,6 +149,8 @@ def compare_strategies(
     browser: Browser = None,
     backend: Backend = None,
     goal: Goal = "throughput",
+    weight: opt.GoalWeight = None,
+    limit: Limit = None,
     repeats: Repeats = 5,
     share: Share = True,
     validate: Validate = True,
@@ -157,7 +161,7 @@ def compare_strategies(
     as_json: opt.AsJson = False,
 ) -> None:
     """Recommend a strategy, run the models under every one, and show how good the choice was."""
-    body = _body(models, worker_id, goal, None, repeats)
+    body = _body(models, worker_id, repeats) | opt.wanted(goal, weight, limit, None)
     body |= opt.setup_of(pool=pool, browser=browser, backend=backend, seed=seed)
     body |= {"share_encoders": share, "publish": validate, "measure_memory": memory}
     reply = _asked("compare_strategies", body, load_settings(config, broker=broker))
@@ -170,23 +174,11 @@ def compare_strategies(
         raise typer.Exit(NOTHING_RAN)
 
 
-def _body(
-    models: list[str] | None,
-    worker_id: str | None,
-    goal: str,
-    limit: list[str] | None,
-    repeats: int,
-) -> dict[str, Any]:
+def _body(models: list[str] | None, worker_id: str | None, repeats: int) -> dict[str, Any]:
     if not models:
         raise typer.BadParameter("--model is needed, or a whole request with --request FILE")
-    limits = {
-        name: opt.number("--limit", value)
-        for name, value in opt.pairs("--limit", limit or []).items()
-    }
     return {
         "models": [opt.work_item(text, {}) for text in models],
-        "goal": goal,
-        "limits": limits,
         "repeats": repeats,
         **({"worker": worker_id} if worker_id else {}),
     }

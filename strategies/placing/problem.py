@@ -52,7 +52,14 @@ NOWHERE: Final = -1
 """The device of a model that is not placed."""
 
 Obstacle = Literal[
-    "memory_mb", "power_w", "latency_ms", "throughput_per_s", "energy_j", "devices", "affinity"
+    "memory_mb",
+    "power_w",
+    "latency_ms",
+    "throughput_per_s",
+    "energy_j",
+    "cost_per_hour",
+    "devices",
+    "affinity",
 ]
 
 

@@ -151,6 +151,11 @@ def test_strategy(run: Any, store: Path) -> None:
     ran = run("strategy", *models, "-H", "fast", "--goal", "latency", "--store", store)
     assert ran.code == 0
     assert "sequential" in ran.out
+    mix = ["--weight", "latency=2", "--weight", "throughput=1", "--explore-budget", "0.05"]
+    ran = run("strategy", *models, "-H", "fast", *mix, "--store", store)
+    assert ran.code == 0
+    assert "the best mix of throughput and latency" in ran.out
+    assert run("strategy", *models, "-H", "fast", "--weight", "speed=1").code == 2
     limit = ["--limit", "latency_ms=0.001"]
     assert run("strategy", *models, "-H", "fast", *limit, "--store", store).code == 4
 

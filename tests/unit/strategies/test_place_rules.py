@@ -157,6 +157,39 @@ def test_a_fleet_stays_within_its_cost() -> None:
     assert len(none.unplaced) == 3
 
 
+def test_of_devices_within_the_cost_the_best_are_used() -> None:
+    """The dearest for what it carries is not what to do without: two cheap ones are worse."""
+    speeds = {name: {"x": 100.0, "y": 20.0, "z": 20.0} for name in "ab"}
+    price = {"x": 4.0, "y": 2.0, "z": 2.0}
+    devices = {name: {"cost_per_hour": value} for name, value in price.items()}
+    reply = place(*simple(speeds, devices=devices, limits={"cost_per_hour": 4.0}), "d")
+    assert set(where(reply).values()) == {"x"}
+    assert reply.optimal
+
+
+def test_who_is_left_out_for_the_cost_is_told_so() -> None:
+    devices = {"x": {"cost_per_hour": 4.0}, "y": {"cost_per_hour": 3.0}}
+    reply = place(*simple(EVEN, devices=devices, limits={"cost_per_hour": 2.5}), "d")
+    assert {one.limit for one in reply.unplaced} == {"cost_per_hour"}
+    assert reply.unplaced[0].would_fit_if == (
+        "the limit cost_per_hour were 3 per hour instead of 2.5 per hour (y)"
+    )
+
+
+def test_a_large_fleet_stays_within_its_cost() -> None:
+    request, cells = fleet(30, 20, 5)
+    priced = [
+        one.model_copy(update={"cost_per_hour": 1.0 + number % 7})
+        for number, one in enumerate(request.devices)
+    ]
+    limits = request.limits.model_copy(update={"cost_per_hour": 12.0})
+    request = request.model_copy(update={"devices": priced, "limits": limits})
+    reply = place(request, cells, "d", time_limit_s=0)
+    price = {one.name: one.cost_per_hour or 0.0 for one in priced}
+    assert math.fsum(price[name] for name in set(where(reply).values())) <= 12.0
+    assert len(reply.placed) == 30
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(1, 4),
