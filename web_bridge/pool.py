@@ -363,7 +363,8 @@ class Pool:
         if message.lap != running.round:
             return self._offence(tab, f"lap {message.lap} while lap {running.round} runs", now)
         go = running.job.go(running.attempt, running.round, seat)
-        wrong = wrong_lap(go, message, (now - running.round_began_at) * 1_000)
+        tasks = running.job.seats[seat].models
+        wrong = wrong_lap(tasks, go, message, (now - running.round_began_at) * 1_000)
         if wrong is not None:
             return self._offence(tab, wrong, now)
         tab.circumstances = _newer(tab.circumstances, message.circumstances)

@@ -23,10 +23,11 @@ def wrong_preparation(tasks: Sequence[ModelTask], prepared: Prepared) -> str | N
     return None
 
 
-def wrong_lap(go: Go, lap: Lap, elapsed_ms: float) -> str | None:
+def wrong_lap(tasks: Sequence[ModelTask], go: Go, lap: Lap, elapsed_ms: float) -> str | None:
     """Return what can't be true of a lap, or None.
 
     Args:
+        tasks: the models that the tab holds.
         go: what was asked.
         lap: what was answered.
         elapsed_ms: between the two, by the bridge's clock.
@@ -40,6 +41,8 @@ def wrong_lap(go: Go, lap: Lap, elapsed_ms: float) -> str | None:
     for span in lap.spans:
         if span.start_ms < ended - 0.001 or span.end_ms < span.start_ms:
             return "runs that overlap or end before they begin"
+        if span.cached and not tasks[span.model].cache:
+            return f"reused an output of {tasks[span.model].name}, which it was told to run"
         if span.end_ms == span.start_ms and not span.cached:
             return "a run that took no time"
         ended = span.end_ms

@@ -13,12 +13,12 @@ PREPARE = Prepare(job="j", attempt=1, models=[MODEL, OTHER])
 
 
 def test_what_can_be_true_passes() -> None:
-    assert wrong_lap(GO, lap(GO, run_ms=5.0), elapsed_ms=16.0) is None
+    assert wrong_lap(PREPARE.models, GO, lap(GO, run_ms=5.0), elapsed_ms=16.0) is None
     assert wrong_preparation(PREPARE.models, prepared(PREPARE)) is None
 
 
 def test_more_time_than_there_was() -> None:
-    wrong = wrong_lap(GO, lap(GO, run_ms=50.0), elapsed_ms=16.0)
+    wrong = wrong_lap(PREPARE.models, GO, lap(GO, run_ms=50.0), elapsed_ms=16.0)
     assert wrong is not None
     assert "150 ms within the 16 ms" in wrong
 
@@ -35,14 +35,18 @@ def test_more_time_than_there_was() -> None:
 )
 def test_impossible_runs(spans: list[tuple[int, float, float]], said: str) -> None:
     told = [Span(model=m, start_ms=1e12 + a, end_ms=1e12 + b) for m, a, b in spans]
-    wrong = wrong_lap(GO, lap(GO, spans=told), elapsed_ms=100.0)
+    wrong = wrong_lap(PREPARE.models, GO, lap(GO, spans=told), elapsed_ms=100.0)
     assert wrong is not None
     assert said in wrong
 
 
-def test_a_known_output_may_take_no_time() -> None:
+def test_a_known_output_may_take_no_time_where_it_may_be_reused() -> None:
     told = [Span(model=m, start_ms=1e12, end_ms=1e12, cached=True) for m in GO.order]
-    assert wrong_lap(GO, lap(GO, spans=told), elapsed_ms=1.0) is None
+    reusable = [one.model_copy(update={"cache": True}) for one in PREPARE.models]
+    assert wrong_lap(reusable, GO, lap(GO, spans=told), elapsed_ms=1.0) is None
+    wrong = wrong_lap(PREPARE.models, GO, lap(GO, spans=told), elapsed_ms=1.0)
+    assert wrong is not None
+    assert "reused an output of a-model" in wrong
 
 
 def test_another_file_than_the_one_that_was_asked_for() -> None:
