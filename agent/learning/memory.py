@@ -220,7 +220,9 @@ class Memory:
         return distances
 
     def _distance(self, keys: Keys, used: int) -> Singles:
-        distance: Singles = (self._parts[:used] != np.array(keys.parts)) @ self._costs
+        differ = self._parts[:used] != np.array(keys.parts)
+        # Not as a product of matrices, which is rounded differently by how many there are.
+        distance: Singles = np.where(differ, self._costs, np.float32(0.0)).sum(axis=1)
         return distance
 
     def _place(self, keys: Keys) -> int:
