@@ -18,7 +18,7 @@ from agent.rebuild import rebuild
 from agent.slices import in_slices
 from agent.store.port import Snapshot, Store
 
-LAYOUT = "parts-1"
+LAYOUT = "parts-2"
 """How a snapshot is laid out; changes with `agent.pieces`, and with what learners keep."""
 
 

@@ -1,7 +1,7 @@
 """Intervals that keep their promise, and the chance of being close.
 
 Errors are put on one scale first: a small online regression says how large an error is usual
-for a cell (few measurements of its set-up, an unknown model, guessed features: larger), as in
+for a cell (by the doubt that its neighbours leave, above all, and by what is guessed), as in
 locally weighted conformal prediction (Lei et al. 2018). What is left is counted in histograms,
 one for each set-up, each filled up by the one above it (hardware, domain, everything), so that
 a new set-up starts from its relatives. Old errors fade. Quantiles are read at a level that
@@ -25,7 +25,7 @@ NOMINAL = 0.9
 """The share of measurements that an interval is meant to hold."""
 
 _AIM = 0.905
-_AIM_STRANGE = 0.93
+_AIM_STRANGE = 0.915
 """What levels are steered to: what is asked later is a little harder than what was learnt, most of
 all among networks never seen, of which a stream meets the rare ones last."""
 
@@ -82,7 +82,7 @@ class Intervals:
         metrics: how many metrics there are.
         priors: `(kinds, k)`, weights to start from, for each kind of cell, of the log of the usual
             error on the reasons for it.
-        firmness: `(k,)`, how many errors each prior weight is worth.
+        firmness: `(kinds, k)`, how many errors each prior weight is worth.
     """
 
     def __init__(self, metrics: int, priors: Floats, firmness: Floats) -> None:
@@ -93,10 +93,12 @@ class Intervals:
         # Of four kinds, the last two are strangers.
         self._aims = np.where(np.arange(kinds) < 2, _AIM, _AIM_STRANGE)
         self._root = np.asarray(priors, dtype=float)
-        self._spread = np.diag(1.0 / np.asarray(firmness, dtype=float))
+        self._spread = (1.0 / np.asarray(firmness, dtype=float))[:, :, None] * np.eye(
+            self._root.shape[1]
+        )
         # For each domain and kind a regression of its own.
         self._weights = np.zeros((4 * kinds, self._root.shape[1]))
-        self._covariance = np.zeros((4 * kinds, *self._spread.shape))
+        self._covariance = np.zeros((4 * kinds, *self._spread.shape[1:]))
         centres = _LOWEST + _STEP * (np.arange(_BINS) - 0.5)
         # Half-normal errors, their log centred: what one expects before the first error is known.
         density = np.exp(centres - 0.63 - 0.5 * np.exp(2 * (centres - 0.63)))

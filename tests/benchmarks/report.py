@@ -32,12 +32,17 @@ def spread_ms(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def publish(name: str, title: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Print `rows` as a table, and leave them as JSON with what machine it was."""
+    """Print `rows` as a table, and leave them as JSON."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     table = Table(*columns, title=title)
     for row in rows:
         table.add_row(*[_shown(row.get(column)) for column in columns])
     Console().print(table)
+    leave(name, title, rows)
+
+
+def leave(name: str, title: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Leave `rows` as JSON, with what machine it was."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     machine = {"python": platform.python_version(), "cores": os.cpu_count()}
     (FOLDER / f"{name}.json").write_text(

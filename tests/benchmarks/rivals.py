@@ -7,6 +7,7 @@ does. Rows of different units never share a model.
 from __future__ import annotations
 
 import math
+import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ from river import compose, forest, linear_model, preprocessing
 
 from agent.evaluation import Row
 from agent.heart.cells import cell_of
+from agent.learning.catalogue import catalogue
+from agent.learning.features import SPEED, TIME, frame_of
 
 NUMBERS = (
     "parameters_m",
@@ -42,6 +45,10 @@ CATEGORIES = (
     "parallelism",
 )
 REFIT_EVENTS = 1_000
+FOREST_EVENTS = 4_000
+"""Events that forests learn at most, a random sample by seed: each takes them 1 to 3 ms, and more
+as they grow."""
+
 LIMIT = 60.0
 
 
@@ -114,7 +121,8 @@ class LightGBM:
                 subsample_freq=1,
                 colsample_bytree=0.8,
                 verbose=-1,
-                n_jobs=2,
+                # Threads that wait for each other took fifty times as long on two busy cores.
+                n_jobs=1,
                 random_state=0,
                 deterministic=True,
                 force_row_wise=True,
@@ -153,16 +161,26 @@ class Refitted(LightGBM):
 
 
 class OnRiver:
-    """A River regressor on log targets, one per unit, in one pass."""
+    """A River regressor on log targets, one per unit, in one pass.
 
-    def __init__(self, name: str, make: Callable[[], Any]) -> None:
-        self.name = name
+    Args:
+        name: in the table.
+        make: returns a new regressor.
+        events: how many events are learnt at most, a random sample; None for all.
+    """
+
+    def __init__(self, name: str, make: Callable[[], Any], events: int | None = None) -> None:
+        self.name = name if events is None else f"{name}, of {events:,} rows"
         self._make = make
+        self._most = events
         self._models: dict[str, Any] = {}
         self._means: defaultdict[str, tuple[int, float]] = defaultdict(lambda: (0, 0.0))
 
     def fit(self, rows: Sequence[Row], metric: str) -> None:
         """Learn one row at a time, as what it differs from the running mean."""
+        if self._most is not None and len(rows) > self._most:
+            kept = sorted(random.Random(0).sample(range(len(rows)), self._most))
+            rows = [rows[index] for index in kept]
         for row in rows:
             one, y = unit(row, metric), target(row, metric)
             model = self._models.setdefault(one, self._make())
@@ -180,6 +198,42 @@ class OnRiver:
             value = mean + (model.predict_one(_filled(features(row))) if model else 0.0)
             result.append(math.exp(max(-LIMIT, min(LIMIT, value))))
         return result
+
+
+class Roofline:
+    """The roofline's time for an item, times a factor learnt for each set-up."""
+
+    name = "roofline and a factor per set-up"
+
+    def __init__(self) -> None:
+        self._sums: defaultdict[tuple[Any, ...], tuple[int, float]] = defaultdict(lambda: (0, 0.0))
+
+    def fit(self, rows: Sequence[Row], metric: str) -> None:
+        """Average what the roofline leaves, in log space."""
+        for row, line in zip(rows, self._lines(rows), strict=True):
+            for key in self._keys(row, metric):
+                count, total = self._sums[key]
+                self._sums[key] = (count + 1, total + target(row, metric) - line)
+
+    def predict(self, rows: Sequence[Row], metric: str) -> list[float]:
+        """Predict by the factor of the set-up, else of the hardware, else of all."""
+        result = []
+        for row, line in zip(rows, self._lines(rows), strict=True):
+            known = [self._sums[key] for key in self._keys(row, metric) if key in self._sums]
+            count, total = known[0] if known else (1, 0.0)
+            result.append(math.exp(max(-LIMIT, min(LIMIT, line + total / count))))
+        return result
+
+    def _lines(self, rows: Sequence[Row]) -> list[float]:
+        """Return the log of items per second by the roofline."""
+        cells = [cell_of(row.run.model, row.run.hardware, row.run.setup) for row in rows]
+        linear = frame_of(cells, catalogue(())).linear
+        lines: list[float] = (-2.0 * (linear[:, TIME] + linear[:, SPEED])).tolist()
+        return lines
+
+    def _keys(self, row: Row, metric: str) -> list[tuple[Any, ...]]:
+        one, run = unit(row, metric), row.run
+        return [(one, row.setup), (one, run.hardware.name), (one, run.setup.task), (one,)]
 
 
 class NearestCell:
@@ -254,7 +308,12 @@ def rivals() -> list[Rival]:
         OnRiver(
             "River LinearRegression, one-hot", lambda: _one_hot() | linear_model.LinearRegression()
         ),
-        OnRiver("River AMF(10)", lambda: _one_hot() | forest.AMFRegressor(n_estimators=10, seed=1)),
-        OnRiver("River ARF(10)", lambda: forest.ARFRegressor(n_models=10, seed=1)),
+        OnRiver(
+            "River AMF(10)",
+            lambda: _one_hot() | forest.AMFRegressor(n_estimators=10, seed=1),
+            FOREST_EVENTS,
+        ),
+        OnRiver("River ARF(10)", lambda: forest.ARFRegressor(n_models=10, seed=1), FOREST_EVENTS),
+        Roofline(),
         NearestCell(),
     ]

@@ -10,7 +10,7 @@ class Learnt:
     """Intervals of one metric and two kinds of cells, whose rows 1 to 9 are in use."""
 
     def __init__(self) -> None:
-        self.intervals = Intervals(1, np.tile([-1.0, 0.0], (2, 1)), np.array([1.0, 1.0]))
+        self.intervals = Intervals(1, np.tile([-1.0, 0.0], (2, 1)), np.ones((2, 2)))
         self.intervals.begin(0)
         for row in range(1, 10):
             self.intervals.start(row)
@@ -135,7 +135,7 @@ def test_a_row_can_start_anew() -> None:
 
 
 def test_metrics_are_learnt_apart() -> None:
-    learnt = Intervals(2, np.array([[-1.0]]), np.array([1.0]))
+    learnt = Intervals(2, np.array([[-1.0]]), np.array([[1.0]]))
     for row in (1, 2):
         learnt.start(row)
         learnt.begin(row)
