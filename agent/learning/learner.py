@@ -103,9 +103,9 @@ firmly: nothing, the doubt that its neighbours leave, that nobody described the 
 sizes are guessed, that it was met while all of its hardware was young, and that hardly anything
 was learnt of the task.
 
-No count of its set-up, model or hardware is among them. What a stream teaches about counts is how errors shrank
-while everything was young; held-out hardware, met by an experienced learner, erred three times as
-much as that foretold, but no more than the doubt of its neighbours did."""
+No count of its set-up, model or hardware is among them. What a stream teaches about counts is how
+errors shrank while everything was young; held-out hardware, met by an experienced learner, erred up
+to three times as much as that foretold, but no more than the doubt of its neighbours did."""
 
 _USUAL_DOUBT = 0.25
 _LEAST_DOUBT, _MOST_DOUBT = 0.1, 1.5
