@@ -150,8 +150,12 @@ class ModelMeasured(Message):
     runs: int
     requested_backend: str
     actual_backend: str = Field(description="What really ran it")
-    load_ms: float = Field(description="Making the session; 0 if it was there")
-    first_run_ms: float | None = Field(None, description="The first run of a new session, apart")
+    load_ms: float = Field(
+        description="Making the session, in a tab by whichever job; 0 if a native worker had it"
+    )
+    first_run_ms: float | None = Field(
+        None, description="The first run of the session, apart; None if a native worker had it"
+    )
     start_ms: float = Field(description="Median start, from the start of the workload")
     latency_ms: Spread = Field(description="From its own start to its own end")
     memory_mb: float | None = Field(None, description="What loading and running it added")

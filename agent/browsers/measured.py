@@ -58,8 +58,7 @@ def reuse_of(done: Done) -> EmbeddingReuse | None:
         cached = [task.cache for task in asked.models]
         for index, prepared in enumerate(seat.prepared.models):
             if cached[index]:
-                known_ms = prepared.saved_ms
-                saved.append(None if known_ms is None else known_ms - prepared.first_run_ms)
+                saved.append(prepared.saved_ms)
         for span in (one for lap in seat.laps for one in lap.spans if cached[one.model]):
             took_ms = span.end_ms - span.start_ms
             saved.append(None if span.saved_ms is None else span.saved_ms - took_ms)
@@ -112,7 +111,6 @@ def _model(
     seat, time = done.seats[at], times[name]
     ran = seat.prepared.models[first]
     parts = [seat.prepared.models[one] for one in dict.fromkeys((first, last))]
-    fresh = [one for one in parts if not one.reused]
     actual = {one.actual for one in parts if not _tiny(one.placement)} or {ran.actual}
     return ModelMeasured(
         model=name,
@@ -120,8 +118,8 @@ def _model(
         runs=unit.asked.runs,
         requested_backend=ran.requested,
         actual_backend=actual.pop() if len(actual) == 1 else "mixed",
-        load_ms=sum(one.load_ms for one in fresh),
-        first_run_ms=sum(one.first_run_ms for one in fresh) if fresh else None,
+        load_ms=sum(one.load_ms for one in parts),
+        first_run_ms=sum(one.first_run_ms for one in parts),
         start_ms=time.start_ms,
         latency_ms=time.latency_ms,
         shared_encoder=unit.encoder,

@@ -23,14 +23,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from agent.browsers.groups import Group, held
-from agent.browsers.planning import check_job, find
+from agent.browsers.groups import held
 from agent.browsers.wiring import engine_name
 from agent.dispatch import strategy_request
 from agent.heart.effects import Answer
 from agent.heart.heart import Heart
 from agent.heart.stimuli import MeasurementLogged, RequestReceived
-from schemas.jobs import JobModel, JobResult
+from schemas.jobs import JobResult
 from schemas.measurement import Benchmark, Execution, ModelRun, StrategyName
 from schemas.replies import StrategyReply
 from schemas.requests import Candidate, Goal, PredictRequest
@@ -45,7 +44,6 @@ from tests.benchmarks.strategies import (
 from tests.browser.test_trouble import jobs_with_kills
 from tests.support.browsers import Browser, known_kinds
 from tests.support.tabpool import TabPool, tab_pool
-from web_bridge.job import Done
 from web_bridge.pool import PoolConfig
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "browsers.md"
@@ -96,7 +94,6 @@ async def _cells(pool: TabPool, browser: str, backend: str, model: str) -> Async
     slow = software or model in TEXT_MODELS
     label = f"{backend} (software)" if software else backend
     name = f"{group.capabilities.browser} {group.capabilities.version.split('.')[0]}"
-    first = await _first(pool, group, model)
     for batch in (1,) if slow else (1, 4):
         told = await pool.run(
             [f"{model}@{batch}"],
@@ -105,20 +102,10 @@ async def _cells(pool: TabPool, browser: str, backend: str, model: str) -> Async
             measure_memory=batch == 1 and backend == "wasm",
             deadline_s=240.0,
         )
-        yield _row(name, label, model, batch, told, first if batch == 1 else "- | -")
+        yield _row(name, label, model, batch, told)
 
 
-async def _first(pool: TabPool, group: Group, name: str) -> str:
-    """Return what the first run took, and loading before it, in a browser that ran nothing yet."""
-    model = find(pool.manifest, JobModel(model=name))
-    done = await pool.bridge.run(check_job(f"first-{name}", model, group, pool.shelf))
-    if not isinstance(done, Done):
-        return "- | -"
-    (prepared,) = done.seats[0].prepared.models
-    return f"{prepared.first_run_ms:.0f} | {prepared.load_ms:.0f}"
-
-
-def _row(name: str, label: str, model: str, batch: int, told: JobResult, first: str) -> str:
+def _row(name: str, label: str, model: str, batch: int, told: JobResult) -> str:
     if told.outcome != "ok":
         why = told.message[:60]
         return f"| {name} | {label} | {model} | {batch} | | | | | | | | {told.outcome}: {why} |"
@@ -127,6 +114,8 @@ def _row(name: str, label: str, model: str, batch: int, told: JobResult, first: 
     count = ran_in.tokens or batch
     unit = " tokens" if ran_in.tokens else ""
     memory = f"{one.memory_mb:.0f}" if one.memory_mb else "-"
+    # A session has its first run once: at batch 1.
+    first = f"{one.first_run_ms:.0f} | {one.load_ms:.0f}" if batch == 1 else "- | -"
     checked = "agrees" if one.output_checked else "not checked"
     return (
         f"| {name} | {label} | {model} | {batch} | {lat.median:.1f} | {lat.low:.1f}-{lat.high:.1f} "

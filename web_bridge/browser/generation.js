@@ -12,7 +12,7 @@ export class Writer {
   /**
    * @param {ModelTask} task
    * @param {any} wllama
-   * @param {{fetch_ms: number, load_ms: number, version: string}} about
+   * @param {{fetch_ms: number, load_ms: number, first_run_ms: number | null, version: string}} about
    */
   constructor(task, wllama, about) {
     this.task = task;
@@ -40,6 +40,7 @@ export class Writer {
       seed: 1,
     });
     const about = {
+      first_run_ms: null,
       fetch_ms: fetched - asked,
       load_ms: performance.now() - fetched,
       version: String(Wllama.getLibllamaVersion?.() ?? "unknown"),
