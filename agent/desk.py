@@ -36,6 +36,7 @@ from schemas.errors import (
     NoReplyAddress,
     PlacewiseError,
 )
+from schemas.exploration import ExplorationRequest
 from schemas.quarantine import Release
 from schemas.replies import (
     AnyReply,
@@ -109,7 +110,7 @@ def is_long(request: AnyRequest) -> bool:
                 len(getattr(request, "precisions", None) or ()), 1
             )
             return len(request.hardware or ()) * ways > _SHORT_CELLS
-        case CapacityRequest():
+        case CapacityRequest() | ExplorationRequest():
             return True
         case PlaceRequest():
             return len(request.models) * len(request.devices) > _SHORT_PLACEMENT

@@ -11,6 +11,12 @@ from schemas.base import Message
 from schemas.capacity import Capacity, CapacityReply, MemoryParts
 from schemas.errors import ErrorBody, ErrorDetail, ErrorReply
 from schemas.events import BENCHMARK_TYPE, EXECUTION_TYPE, BenchmarkEvent, ExecutionEvent
+from schemas.exploration import (
+    ActiveLearningReply,
+    ActiveLearningRequest,
+    MeasuredGain,
+    WantedBenchmark,
+)
 from schemas.jobs import (
     CancelJob,
     HeldModel,
@@ -193,6 +199,18 @@ _QUARANTINED = Quarantined(
     model="resnet50",
     hardware="nvidia-t4",
     reason="throughput_per_s of 60000 needs 492 TFLOP/s, nvidia-t4 has at most 65",
+)
+
+_WANTED = WantedBenchmark(
+    id="d-7f41/0",
+    model=_RESNET,
+    hardware=_A100,
+    setup=_SETUP,
+    priority=1,
+    expected_gain=0.014,
+    expected_gains={"throughput_per_s": 0.014},
+    cost_s=40.0,
+    reasons=["removes 1.40% of the uncertainty over the cells that matter"],
 )
 
 EXAMPLES: dict[str, Message] = {
@@ -431,6 +449,15 @@ EXAMPLES: dict[str, Message] = {
     ),
     "update_request": UpdateRequest(method="rollback", version=2),
     "update_reply": UpdateReply(accepted="rollback"),
+    "active_learning_request": ActiveLearningRequest(budget=10, metrics=["throughput_per_s"]),
+    "active_learning_reply": ActiveLearningReply(
+        wanted=[_WANTED],
+        candidates=1500,
+        cells=400,
+        uncertainty=0.31,
+        expected_uncertainty=0.29,
+        measured=[MeasuredGain(id="d-7f40/0", expected_gain=0.012, measured_gain=0.009)],
+    ),
     "refinement_event": _REFINEMENT,
     "error_reply": ErrorReply(
         error=ErrorBody(

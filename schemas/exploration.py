@@ -52,7 +52,12 @@ class WantedBenchmark(Message):
 class ExplorationRequest(Request):
     """Among what benchmarks to choose; what is left out is taken from what was measured."""
 
-    metrics: list[MetricName] | None = Field(None, min_length=1, description="All if left out")
+    metrics: list[MetricName] | None = Field(
+        None,
+        min_length=1,
+        description="Whose uncertainty counts, each as much; if left out, those that are measured "
+        "of a tenth of the cells or more",
+    )
     models: list[ModelRef] | None = Field(None, min_length=1, max_length=MAX_NAMED)
     hardware: list[HardwareRef] | None = Field(None, min_length=1, max_length=MAX_NAMED)
     setups: list[Setup] | None = Field(
@@ -86,6 +91,17 @@ class ActiveLearningRequest(ExplorationRequest):
     budget: WantedCount = Field(description="So many benchmarks")
 
 
+class MeasuredGain(Message):
+    """A wanted benchmark that was measured since: what it was to teach, and what it taught."""
+
+    id: str
+    expected_gain: float
+    measured_gain: float = Field(
+        description="Share by which the variance that intervals tell, over a sample of the cells "
+        "that matter, fell when it was learnt; below 0 where it showed that less was known"
+    )
+
+
 class ActiveLearningReply(Message):
     """The benchmarks to run, the most wanted first."""
 
@@ -96,6 +112,9 @@ class ActiveLearningReply(Message):
         description="Root of the mean variance over them, of the log: 0.1 is about 10 %"
     )
     expected_uncertainty: float = Field(description="The same, when all of these are measured")
+    measured: list[MeasuredGain] = Field(
+        [], description="Benchmarks that were wanted earlier and measured since, the newest last"
+    )
     reasons: list[str] = []
 
 

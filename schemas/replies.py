@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, Field
 
 from schemas.base import Message
 from schemas.capacity import CapacityReply
+from schemas.exploration import ActiveLearningReply
 from schemas.jobs import EmbeddingReuse, JobResult, WorkerState
 from schemas.measurement import MetricName, PromisedMetric, StrategyName
 from schemas.quarantine import QuarantineReply, ReleaseReply
@@ -418,4 +419,5 @@ AnyReply = (
     | StatusReply
     | ModelsReply
     | UpdateReply
+    | ActiveLearningReply
 )

@@ -10,6 +10,7 @@ from pydantic import Field, Strict, ValidationError, model_validator
 from schemas.base import Count, Message, Name, Quantity, Request, Share, Weight
 from schemas.capacity import Find
 from schemas.errors import BadInput, ErrorDetail, MalformedPayload, UnknownRequest, shown
+from schemas.exploration import ActiveLearningRequest
 from schemas.measurement import (
     HardwareRef,
     HardwareSpec,
@@ -391,6 +392,7 @@ AnyRequest = (
     | StatusRequest
     | ModelsRequest
     | UpdateRequest
+    | ActiveLearningRequest
 )
 
 REQUESTS: dict[RequestKind, type[AnyRequest]] = {
@@ -409,6 +411,7 @@ REQUESTS: dict[RequestKind, type[AnyRequest]] = {
     "status": StatusRequest,
     "models": ModelsRequest,
     "update": UpdateRequest,
+    "active_learning": ActiveLearningRequest,
 }
 
 

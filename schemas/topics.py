@@ -26,6 +26,7 @@ RequestKind = Literal[
     "status",
     "models",
     "update",
+    "active_learning",
 ]
 REQUEST_KINDS: tuple[RequestKind, ...] = get_args(RequestKind)
 

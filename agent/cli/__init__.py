@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from agent.cli import browsing, data, demo, evaluate, memory, questions, running, working
+from agent.cli import browsing, data, demo, evaluate, exploring, memory, questions, running, working
 from schemas.errors import AgentRefused, BadInput, PlacewiseError, Unavailable
 
 BAD_INPUT = 2
@@ -53,6 +53,7 @@ app.command("browsers")(browsing.browsers)
 app.command("best-browser")(browsing.best_browser)
 app.command("detect-browsers")(browsing.detect_browsers)
 app.command("status")(questions.status)
+app.command("active-learning")(exploring.active_learning)
 app.command("evaluate")(evaluate.evaluate)
 
 

@@ -14,6 +14,7 @@ from agent.heart.outlook import outlook
 from agent.heart.predictor import Predictor
 from agent.heart.thought import Thought
 from schemas.errors import BadInput, Unavailable
+from schemas.exploration import ActiveLearningRequest
 from schemas.measurement import METRICS, HardwareSpec, MetricName
 from schemas.replies import (
     AnyReply,
@@ -78,7 +79,7 @@ def answer(
             raise Unavailable("the heart alone runs nothing: a worker does, and the desk asks it")
         case StatusRequest() | ModelsRequest() | UpdateRequest():
             raise Unavailable("the heart alone does not know how the agent is")
-        case CapacityRequest() | QuarantineRequest() | ReleaseRequest():
+        case CapacityRequest() | QuarantineRequest() | ReleaseRequest() | ActiveLearningRequest():
             raise Unavailable("this needs the whole heart")
 
 

@@ -34,11 +34,54 @@ def cell_of(model: ModelSpec, hardware: HardwareSpec, setup: Setup) -> Cell:
     )
 
 
+def words_of(cell: Cell) -> tuple[ModelSpec, HardwareSpec, Setup]:
+    """Return the model, hardware and set-up of a cell: what `cell_of` makes it from."""
+    model = ModelSpec(
+        name=cell.model,
+        family=cell.family,
+        architecture=cell.architecture,
+        parameters_m=cell.parameters_m,
+        gmacs=cell.gmacs,
+        activations_m=cell.activations_m,
+        kv_values_per_token=cell.kv_values_per_token,
+    )
+    options = cell.runtime_options
+    if options is not None and cell.kv_precision is not None:
+        options = options.removesuffix(_cache(cell.kv_precision)).strip() or None
+    return (
+        model,
+        HardwareSpec(
+            name=cell.hardware, hardware_class=cell.hardware_class, count=_whole(cell.device_count)
+        ),
+        Setup(
+            task=cell.task,
+            batch_size=_whole(cell.batch_size),
+            precision=cell.precision,
+            kv_precision=cell.kv_precision,
+            runtime=cell.runtime,
+            runtime_options=options,
+            input_size=cell.input_size,
+            sequence_in=_whole(cell.sequence_in),
+            sequence_out=_whole(cell.sequence_out),
+            parallelism=cell.parallelism,
+            concurrency=_whole(cell.concurrency),
+        ),
+    )
+
+
+def _whole(count: float | None) -> int | None:
+    return None if count is None else int(count)
+
+
+def _cache(precision: str) -> str:
+    return f"kv-cache={precision}"
+
+
 def _options(setup: Setup) -> str | None:
     """Return the options of the runtime; a precision of the cache's own makes another set-up."""
     if setup.kv_precision is None:
         return setup.runtime_options
-    return " ".join((setup.runtime_options or "", f"kv-cache={setup.kv_precision}")).strip()
+    return " ".join((setup.runtime_options or "", _cache(setup.kv_precision))).strip()
 
 
 def observations_of(data: Benchmark | Execution) -> list[Observation]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from agent.exploring import asked as exploring
+from agent.exploring.record import Record
 from agent.heart import answers, sizing
 from agent.heart.cells import observation_of
 from agent.heart.company import Company
@@ -24,6 +26,7 @@ from agent.heart.stimuli import (
 from agent.heart.thought import Asked, Thought
 from agent.heart.versions import Lesson, Versions, teach
 from agent.learning.bank import Bank, BankConfig, Drifted, Observation
+from schemas.exploration import ExplorationRequest
 from schemas.measurement import ModelRun
 from schemas.published import Alert, Decision
 from schemas.quarantine import ReleaseReply
@@ -71,6 +74,7 @@ class Heart:
         standings: how well each metric of each hardware is predicted just now.
         versions: which part of the log was learnt, now and earlier.
         quarantine: measurements that are impossible, and not learnt.
+        explored: what was measured and asked for, and which benchmarks are wanted.
     """
 
     def __init__(self, config: HeartConfig | None = None) -> None:
@@ -85,6 +89,7 @@ class Heart:
         self.standings = Standings()
         self.versions = Versions()
         self.quarantine = Quarantine()
+        self.explored = Record()
 
     def __getstate__(self) -> dict[str, object]:
         """Leave out what ships with the package; whoever restores a heart gives it again."""
@@ -102,6 +107,7 @@ class Heart:
                 self.ledger.open(stimulus)
                 if stimulus.kind == "strategy":
                     self.company.decided(stimulus.reply)
+                self.explored.answered(stimulus.kind, stimulus.reply)
                 return []
             case RefinementLogged():
                 return self._refined(stimulus)
@@ -116,7 +122,7 @@ class Heart:
     def digest(self) -> str:
         """Return a fingerprint of the learned state: equal if and only if the state is."""
         set_aside = f"{len(self.quarantine)}/{self.quarantine.set_aside}"
-        learnt = f"{self.bank.digest()}:{self.company.digest()}"
+        learnt = f"{self.bank.digest()}:{self.explored.digest()}:{self.company.digest()}"
         return f"{self.applied_seq}:{len(self.ledger)}:{set_aside}:{learnt}"
 
     def models(self) -> ModelsReply:
@@ -145,6 +151,7 @@ class Heart:
         if self.bank.judge(stimulus.observation) is None:
             self.bank.learn(stimulus.observation, shipped=True)
             self.bank.take_drifts()
+            self.explored.learnt(stimulus.observation, None, self._predictor)
         return []
 
     def _measured(self, stimulus: MeasurementLogged) -> list[Effect]:
@@ -182,7 +189,9 @@ class Heart:
         for observation in (observation_of(run) for run, alone in runs if alone):
             if len(self._met) < _NAMES:
                 self._met[observation.cell.hardware] = None
+            before = self.explored.unknown(observation, self._predictor)
             proposals = teach(self.bank, self.standings, Lesson(seq, observation))
+            self.explored.learnt(observation, before, self._predictor)
             effects += [Refine(event_id, proposal) for proposal in proposals]
         if self.events % _LOOK_EVERY == 0:
             harmed = self.versions.follow(self.standings)
@@ -208,6 +217,11 @@ class Heart:
         reply = self._told(stimulus)
         if reply is not None:
             return Asked(stimulus, reply, logged=False, as_of_seq=self.applied_seq)
+        if isinstance(stimulus.request, ExplorationRequest):
+            thought = exploring.wanted_by(
+                self._predictor, self.explored, stimulus.request, stimulus.id
+            )
+            return Asked(stimulus, thought, logged=True, as_of_seq=self.applied_seq)
         answer = answers.answer(self._predictor, self.company, stimulus.request, stimulus.id)
         return Asked(stimulus, answer, logged=True, as_of_seq=self.applied_seq)
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from agent.learning.bank import Bank, Predicted
 from agent.learning.capacity import Find, Fitting, Largest
-from agent.learning.catalogue import catalogue
+from agent.learning.catalogue import Sheet, catalogue
 from agent.learning.cell import Cell
 from agent.learning.sustained import Lasting
 from schemas.measurement import METRICS, MetricName
@@ -70,6 +70,15 @@ class Predictor:
                 remembered.update(zip(some, estimates(predicted), strict=True))
             self._count += len(new)
         return list(map(remembered.__getitem__, cells))
+
+    @property
+    def sheets(self) -> tuple[Sheet, ...]:
+        """Data sheets of the user's own."""
+        return self._bank.config.sheets
+
+    def filled(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Return cells with what they leave out put in from what is known."""
+        return self._bank.filled(cells)
 
     def fittings(self, cells: Sequence[Cell]) -> list[Fitting | None]:
         """Return whether each cell fits, and what it takes; None where that is unknown."""

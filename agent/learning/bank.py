@@ -207,6 +207,10 @@ class Bank:
                 _bound(one, cell, sheet)
         return told
 
+    def filled(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Return cells with what they leave out put in from what was last said of their names."""
+        return [self._descriptors.fill(cell) for cell in cells]
+
     def fittings(self, cells: Sequence[Cell]) -> list[Fitting | None]:
         """Return whether each cell fits into the memory of its hardware, and what it takes.
 

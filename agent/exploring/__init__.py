@@ -1,0 +1,1 @@
+"""What is worth measuring next. Pure: no I/O, no clock."""

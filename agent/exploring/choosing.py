@@ -1,0 +1,242 @@
+"""From what is known and what is asked to the benchmarks that are wanted.
+
+`choose` is pure and may take seconds: whoever asks hands it to a process of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.exploring.design import Posterior, drawn
+from agent.exploring.likeness import points_of
+from agent.heart.cells import words_of
+from agent.learning.catalogue import Sheet, catalogue
+from agent.learning.cell import Cell
+from schemas.exploration import ExplorationRequest, WantedBenchmark, Worth
+from schemas.measurement import MetricName
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+ASSUMED_S = 60.0
+"""How long a benchmark is taken to last where nobody ever said how long one took."""
+
+KNOWN = 1_500
+"""Measured cells that are weighed at most: the newest. Time grows with their cube."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one run of a candidate is expected to cost.
+
+    Attributes:
+        seconds: how long it takes.
+        measured: whether anybody ever said how long a benchmark took.
+        joules: None where power is not known.
+        money: None where it was not declared.
+    """
+
+    seconds: float
+    measured: bool
+    joules: float | None
+    money: float | None
+
+    def by(self, worth: Worth) -> float | None:
+        """Return what is divided by; None where it is not known."""
+        match worth:
+            case "gain":
+                return 1.0
+            case "gain_per_s":
+                return self.seconds
+            case "gain_per_j":
+                return self.joules
+            case "gain_per_cost":
+                return self.money
+
+
+@dataclass(frozen=True)
+class Field:
+    """Everything that a choice rests on, and no learned state.
+
+    Attributes:
+        metrics: those whose uncertainty counts, each as much as the others.
+        measured: cells, each with the metrics that were measured of it.
+        candidates: cells that may be measured, not empty.
+        costs: of the candidates.
+        targets: the cells that matter, not empty.
+        weights: how much each of them matters.
+        sheets: data sheets of the user's own.
+    """
+
+    metrics: tuple[MetricName, ...]
+    measured: Mapping[Cell, tuple[str, ...]]
+    candidates: Sequence[Cell]
+    costs: Sequence[Cost]
+    targets: Sequence[Cell]
+    weights: Sequence[float]
+    sheets: tuple[Sheet, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One chosen candidate.
+
+    Attributes:
+        place: in the candidates.
+        gains: by metric, the share of its uncertainty that it removes, given those before.
+        novelty: the share of its own variance that those before it left.
+    """
+
+    place: int
+    gains: dict[MetricName, float]
+    novelty: float
+
+    @property
+    def gain(self) -> float:
+        """The mean over metrics."""
+        return sum(self.gains.values()) / len(self.gains)
+
+
+class Design:
+    """Chooses candidates one after another; each choice counts as measured for the next.
+
+    Args:
+        field: what it rests on.
+        request: says what counts.
+    """
+
+    def __init__(self, field: Field, request: ExplorationRequest) -> None:
+        self.field = field
+        self._request = request
+        known = catalogue(field.sheets)
+        self.weights = np.array(field.weights) / sum(field.weights)
+        candidates, targets = (
+            points_of(field.candidates, known),
+            points_of(field.targets, known),
+        )
+        # Metrics that were measured of the same cells are equally uncertain.
+        cells = {
+            metric: tuple(cell for cell, names in field.measured.items() if metric in names)
+            for metric in field.metrics
+        }
+        self._posteriors: dict[tuple[Cell, ...], Posterior] = {}
+        for some in cells.values():
+            if some not in self._posteriors:
+                newest = some[-KNOWN:]
+                measured = points_of(newest, known) if newest else None
+                self._posteriors[some] = Posterior(measured, candidates, targets)
+        self._of_metric = {metric: self._posteriors[some] for metric, some in cells.items()}
+        self._per = np.array([cost.by(request.worth) or np.inf for cost in field.costs])
+        self._counts = {id(one): self.weights for one in self._posteriors.values()}
+        if request.thompson:
+            for one in self._posteriors.values():
+                self._counts[id(one)] = drawn(self.weights, one.left, one.across, request.seed)
+        self._first = {metric: self._total(one) for metric, one in self._of_metric.items()}
+
+    @property
+    def spread(self) -> float:
+        """Root of the weighted mean variance of the cells that matter, over all metrics."""
+        totals = [self._total(one) for one in self._of_metric.values()]
+        return float(np.sqrt(sum(totals) / len(totals)))
+
+    @cached_property
+    def open(self) -> Flags:
+        """`(candidates,)`, which of them may still be chosen."""
+        flags: Flags = np.isfinite(self._per)
+        return flags
+
+    def worth(self) -> Floats:
+        """Return `(candidates,)`, what the next choice is made by; between 0 and 1."""
+        gains = np.zeros(len(self.field.candidates))
+        for metric, one in self._of_metric.items():
+            gains += one.gains(self._counts[id(one)]) / max(self._first[metric], 1e-12)
+        worth: Floats = gains / self._per
+        worth /= max(float(worth[self.open].max(initial=0.0)), 1e-300)
+        diversity = self._request.diversity
+        if diversity:
+            worth = (1.0 - diversity) * worth + diversity * self._novelty()
+        return worth
+
+    def take(self, place: int) -> Choice:
+        """Choose a candidate; count it as measured from here on."""
+        gains = {
+            metric: float(one.gains(self.weights)[place]) / max(self._first[metric], 1e-12)
+            for metric, one in self._of_metric.items()
+        }
+        choice = Choice(place, gains, float(self._novelty()[place]))
+        for one in self._posteriors.values():
+            one.take(place)
+        self.open[place] = False
+        return choice
+
+    def choose(self, count: int, allowed: Callable[[int], bool] | None = None) -> list[Choice]:
+        """Choose so many candidates, of those that are allowed when it is their turn."""
+        chosen: list[Choice] = []
+        while len(chosen) < count and self.open.any():
+            place = int(np.where(self.open, self.worth(), -1.0).argmax())
+            if allowed is None or allowed(place):
+                chosen.append(self.take(place))
+            else:
+                self.open[place] = False
+        return chosen
+
+    def _novelty(self) -> Floats:
+        shares = [one.novelty() for one in self._posteriors.values()]
+        novelty: Floats = np.mean(shares, axis=0)
+        return novelty
+
+    def _total(self, posterior: Posterior) -> float:
+        return float(self.weights @ posterior.left)
+
+
+def wanted(
+    field: Field, choices: Sequence[Choice], request_id: str, extra: Mapping[int, Any] | None = None
+) -> list[WantedBenchmark]:
+    """Return chosen benchmarks in the words of the contract, in the order given.
+
+    Args:
+        field: what they were chosen from.
+        choices: the first is to be run first.
+        request_id: from which each gets its id.
+        extra: by place, what else is to be said of a benchmark.
+    """
+    found = []
+    for index, choice in enumerate(choices):
+        model, hardware, setup = words_of(field.candidates[choice.place])
+        cost = field.costs[choice.place]
+        more = dict((extra or {}).get(choice.place, {}))
+        reasons = [*more.pop("reasons", ()), *_reasons(choice, cost)]
+        found.append(
+            WantedBenchmark(
+                id=f"{request_id}/{index}",
+                model=model,
+                hardware=hardware,
+                setup=setup,
+                priority=index + 1,
+                expected_gain=choice.gain,
+                expected_gains=choice.gains,
+                cost_s=cost.seconds,
+                energy_j=cost.joules,
+                cost=cost.money,
+                reasons=reasons,
+                **more,
+            )
+        )
+    return found
+
+
+def _reasons(choice: Choice, cost: Cost) -> list[str]:
+    reasons = [f"removes {choice.gain:.2%} of the uncertainty over the cells that matter"]
+    if choice.novelty < 0.5:
+        reasons.append(
+            f"the benchmarks before it already tell {1.0 - choice.novelty:.0%} of what it would"
+        )
+    if not cost.measured:
+        reasons.append(f"nobody said how long a benchmark takes: {ASSUMED_S:.0f} s are assumed")
+    return reasons

@@ -1,0 +1,176 @@
+"""What may be measured, without listing every combination of everything.
+
+Known ways to run a family of models are combined with known models of that family, one model
+after another along the ways, until there are enough: of millions of combinations a bounded,
+seeded sample that holds all models and all ways evenly.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.heart.cells import cell_of
+from agent.learning.cell import Cell
+from schemas.errors import BadInput
+from schemas.exploration import ExplorationRequest
+from schemas.measurement import HardwareSpec, ModelSpec
+
+MOST_CANDIDATES = 1_500
+
+_OF_MODEL = (
+    "family",
+    "architecture",
+    "parameters_m",
+    "gmacs",
+    "activations_m",
+    "input_size",
+    "kv_values_per_token",
+)
+"""What a cell says of its model; the rest is how, and on what, it runs."""
+
+_NO_MODEL: dict[str, Any] = dict.fromkeys(_OF_MODEL)
+_ANY = ModelSpec(name="any")
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The candidates, and where each comes from.
+
+    Attributes:
+        cells: those that may be measured.
+        of: how many combinations there are, those already measured among them.
+    """
+
+    cells: list[Cell]
+    of: int
+
+
+def space(
+    request: ExplorationRequest, is_measured: Callable[[Cell], bool], like: Sequence[Cell]
+) -> Space:
+    """Return what may be measured by a request.
+
+    Args:
+        request: names what is allowed; what it leaves out is taken from what was measured.
+        is_measured: says of a cell that it need not be measured again.
+        like: cells to take models, hardware and ways to run them from.
+
+    Raises:
+        BadInput: nothing is known that could be combined.
+    """
+    models = _models(request, like)
+    ways = _ways(request, like)
+    if not models or not ways:
+        raise BadInput.of_field(
+            "models" if not models else "hardware",
+            "left out, and none was ever measured",
+            "their names",
+        )
+    found: dict[Cell, None] = {}
+    combinations = 0
+    for family, some in models.items():
+        fitting = [way for way, families in ways.items() if families is None or family in families]
+        combinations += len(some) * len(fitting)
+        for cell in _spread(some, fitting, MOST_CANDIDATES, request.seed):
+            if not is_measured(cell):
+                found[cell] = None
+    cells = list(found)
+    if len(cells) > MOST_CANDIDATES:
+        cells = random.Random(request.seed).sample(cells, MOST_CANDIDATES)
+    return Space(cells, combinations)
+
+
+def _spread(models: Sequence[Cell], ways: Sequence[Cell], most: int, seed: int) -> Iterator[Cell]:
+    """Yield combinations, `4 * most` at most, each model and each way about as often."""
+    if not ways:
+        return
+    chance = random.Random(seed)
+    total = len(models) * len(ways)
+    if total <= 4 * most:
+        places: Iterable[int] = range(total)
+    else:
+        places = chance.sample(range(total), 4 * most)
+    for place in places:
+        model, way = models[place // len(ways)], ways[place % len(ways)]
+        yield way._replace(model=model.model, **{name: getattr(model, name) for name in _OF_MODEL})
+
+
+def _models(request: ExplorationRequest, like: Sequence[Cell]) -> dict[str | None, list[Cell]]:
+    """Return models by family, each as the newest cell says it."""
+    known = {cell.model: cell for cell in like}
+    if request.models is not None:
+        chosen = [_named(model, known.get(model.name)) for model in request.models]
+    else:
+        chosen = list(known.values())
+    families: dict[str | None, list[Cell]] = {}
+    for cell in chosen:
+        families.setdefault(cell.family, []).append(cell)
+    return families
+
+
+def _named(model: ModelSpec, known: Cell | None) -> Cell:
+    cell = known or Cell(model=model.name, hardware="")
+    said: dict[str, Any] = {
+        "family": model.family,
+        "architecture": model.architecture,
+        "parameters_m": model.parameters_m,
+        "gmacs": model.gmacs,
+        "activations_m": model.activations_m,
+        "kv_values_per_token": model.kv_values_per_token,
+    }
+    return cell._replace(**{name: value for name, value in said.items() if value is not None})
+
+
+def _ways(request: ExplorationRequest, like: Sequence[Cell]) -> dict[Cell, set[str | None] | None]:
+    """Return ways to run a model, each as a cell without one, with the families it is known of."""
+    ways: dict[Cell, set[str | None] | None] = {}
+    if request.setups is not None:
+        hardware = request.hardware or [
+            HardwareSpec(name=name) for name in dict.fromkeys(cell.hardware for cell in like)
+        ]
+        for one in hardware:
+            for setup in request.setups:
+                ways[cell_of(_ANY, one, setup)._replace(model="")] = None
+    else:
+        named = {one.name: one for one in request.hardware or ()}
+        for cell in like:
+            if named and cell.hardware not in named:
+                continue
+            way = cell._replace(model="", **_NO_MODEL)
+            families = ways.setdefault(way, set())
+            assert families is not None, "only declared ways are for all families"
+            families.add(cell.family)
+        for one in _unmet(named.values(), like):
+            # Hardware that was never measured may run whatever ways are known elsewhere.
+            for cell in like:
+                way = cell._replace(
+                    model="",
+                    hardware=one.name,
+                    hardware_class=one.hardware_class,
+                    device_count=one.count or cell.device_count,
+                    **_NO_MODEL,
+                )
+                ways.setdefault(way, set()).add(cell.family)  # type: ignore[union-attr]
+    return dict(_varied(request, ways))
+
+
+def _unmet(named: Iterable[HardwareSpec], like: Sequence[Cell]) -> list[HardwareSpec]:
+    met = {cell.hardware for cell in like}
+    return [one for one in named if one.name not in met]
+
+
+def _varied(
+    request: ExplorationRequest, ways: dict[Cell, set[str | None] | None]
+) -> Iterator[tuple[Cell, set[str | None] | None]]:
+    """Yield ways with the batch sizes, precisions and runtimes that were asked for."""
+    for way, families in ways.items():
+        for batch in request.batch_sizes or (way.batch_size,):
+            for precision in request.precisions or (way.precision,):
+                for runtime in request.runtimes or (way.runtime,):
+                    yield (
+                        way._replace(batch_size=batch, precision=precision, runtime=runtime),
+                        families,
+                    )
