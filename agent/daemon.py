@@ -29,6 +29,7 @@ from agent.refiner import Refiner
 from agent.restore import Restored, snapshot_of
 from agent.slices import SLICE_SECONDS
 from agent.store.port import Store
+from agent.validations import Validations
 from agent.version import VERSION
 from agent.voice import Voice
 from agent.writer import Draft, Writer
@@ -103,6 +104,7 @@ class Daemon:
             store, self._heart, heart_in_use, self._learned, self._completed, metrics
         )
         self._refiner = Refiner(store, self._heart, self._writer, config.agent_id, clock)
+        self._validations = Validations(store, clock)
         self._events: Inbox = bus.inbox(topics.EVENT_FILTERS, capacity=config.inbox_capacity)
         self._dispatcher = Dispatcher(bus, config.agent_id)
         self._desk = Desk(
@@ -121,6 +123,7 @@ class Daemon:
                 "status": lambda _: self.status(),
                 "models": self._refiner.models,
                 "update": self._refiner.update,
+                "validation": self._validations.answer,
             },
             clock=clock,
         )
@@ -165,6 +168,7 @@ class Daemon:
                     ("desk-acknowledge", self._desk.acknowledge()),
                     ("dispatcher", self._dispatcher.listen()),
                     ("refiner", self._refiner.work()),
+                    ("validations", self._validations.work()),
                     ("loop-lag", self._watch_loop()),
                     ("collections", self._keep_collections_short()),
                     ("state", self._tell_state(on_ready)),
@@ -234,6 +238,7 @@ class Daemon:
         """Say what follows from a batch; keep a snapshot once enough was learnt since the last."""
         await self._voice.say(effects)
         self._refiner.take(effects)
+        self._validations.take(effects, self._heart.applied_seq)
         if self._heart.applied_seq - self._snapshot_seq >= self._config.snapshot_every_events:
             await self._save_snapshot()
 
@@ -243,6 +248,8 @@ class Daemon:
     async def _save_snapshot(self) -> None:
         """Keep a snapshot. Nothing is learnt meanwhile: the learner, or the end, calls this."""
         self._snapshot_seq = self._heart.applied_seq
+        # What came before a snapshot is not replayed: the ledger must hold it by then.
+        await self._validations.keep()
         await self._store.save_snapshot(await snapshot_of(self._heart))
 
     async def _tell_state(self, on_ready: Callable[[], None]) -> None:
@@ -301,7 +308,15 @@ class Daemon:
     async def _finish(self, running: list[asyncio.Task[None]]) -> None:
         """Take no more, finish what was taken, keep a snapshot, say goodbye."""
         by_name = {task.get_name(): task for task in running}
-        for name in ("intake", "desk", "state", "loop-lag", "collections", "refiner"):
+        for name in (
+            "intake",
+            "desk",
+            "state",
+            "loop-lag",
+            "collections",
+            "refiner",
+            "validations",
+        ):
             by_name[name].cancel()
         await self._writer.drain()
         self._voice.feed.close()
@@ -311,6 +326,7 @@ class Daemon:
                 await self._voice.state(self._state("offline"))
         except TimeoutError:
             log.warning("goodbye_unsaid", reason="the broker could not be reached in time")
+        await self._validations.keep()
         if self._heart.applied_seq > self._snapshot_seq:
             await self._save_snapshot()
         await self._bus.close()

@@ -6,7 +6,7 @@ import asyncio
 import json
 import pickle
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
@@ -21,10 +21,10 @@ from agent.dispatch import Dispatcher
 from agent.executing import Executions
 from agent.heart.effects import Answer, Effect, Log, Publish
 from agent.heart.heart import Heart
-from agent.heart.stimuli import AnswerLogged, ReleaseLogged, RequestReceived
+from agent.heart.stimuli import RequestReceived
 from agent.heart.thought import Thought
 from agent.intake import refuse_large
-from agent.journal import record_of_answer, record_of_release
+from agent.journal import record_of_answer, record_of_release, stimulus_of
 from agent.metrics import AgentMetrics
 from agent.voice import Voice
 from agent.writer import Draft, Writer
@@ -65,6 +65,7 @@ _SHORT_CELLS, _SHORT_PLACEMENT, _SHORT_WORKLOAD = 32, 16, 4
 _LONG_PAYLOAD_BYTES = 4_096
 UNACKNOWLEDGED_REPLIES = 256
 
+_LEDGER = topics.request("validation")
 _RUNNING = {topics.request("execute"), topics.request("compare_strategies")}
 
 log = structlog.get_logger(__name__)
@@ -135,7 +136,7 @@ class Desk:
         metrics: AgentMetrics,
         agent_id: str,
         max_payload_bytes: int,
-        own: Mapping[str, Callable[[Any], AnyReply]],
+        own: Mapping[str, Callable[[Any], AnyReply | Awaitable[AnyReply]]],
         dispatcher: Dispatcher,
         clock: Callable[[], datetime],
     ) -> None:
@@ -169,7 +170,7 @@ class Desk:
                         replies.create_task(self._handle_and_reply(delivery), name="desk-execute")
                         await self._sent.put((delivery, None))
                         continue
-                    if len(delivery.payload) > _LONG_PAYLOAD_BYTES:
+                    if len(delivery.payload) > _LONG_PAYLOAD_BYTES or delivery.topic == _LEDGER:
                         # What may take long is answered beside the others, not before them.
                         answering = replies.create_task(
                             self._handle_and_reply(delivery), name="desk-long"
@@ -239,7 +240,8 @@ class Desk:
 
     async def _answer(self, request_id: str, kind: str, request: AnyRequest) -> AnyReply:
         if kind in self._own:
-            return self._own[kind](request)
+            reply = self._own[kind](request)
+            return await reply if isinstance(reply, Awaitable) else reply
         if isinstance(request, ExecuteRequest | BestBrowserRequest):
             return await self._executions.answer(request_id, request)
         if isinstance(request, BrowsersRequest):
@@ -276,9 +278,7 @@ class Desk:
 
     async def _log(self, answer: Answer, request: AnyRequest) -> None:
         record = record_of_answer(answer, request, self._agent_id, self._clock())
-        body = json.loads(record.body)
-        stimulus = AnswerLogged(0, record.id, answer.kind, body["reply"])
-        await self._writer.submit([Draft(record, stimulus)])
+        await self._writer.submit([Draft(record, stimulus_of(record))])
 
     async def _release(self, release: Release) -> None:
         """Log a release; wait until it is committed, so that who is answered can rely on it."""
@@ -288,7 +288,7 @@ class Desk:
             committed.set()
 
         record = record_of_release(release, self._agent_id, self._clock())
-        await self._writer.submit([Draft(record, ReleaseLogged(0, release))], tell)
+        await self._writer.submit([Draft(record, stimulus_of(record))], tell)
         await committed.wait()
 
 

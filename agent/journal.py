@@ -123,7 +123,9 @@ def _measurement(record: LogRecord, data: Benchmark | Execution) -> MeasurementL
 
 def _read_answer(record: LogRecord) -> AnswerLogged:
     body = json.loads(record.body)
-    return AnswerLogged(record.seq, record.id, body["kind"], body["reply"])
+    return AnswerLogged(
+        record.seq, record.id, record.event_time, body["kind"], body["request"], body["reply"]
+    )
 
 
 def _read_refinement(record: LogRecord) -> RefinementLogged:
@@ -131,7 +133,8 @@ def _read_refinement(record: LogRecord) -> RefinementLogged:
 
 
 def _read_release(record: LogRecord) -> ReleaseLogged:
-    return ReleaseLogged(record.seq, Release.model_validate_json(record.body))
+    release = Release.model_validate_json(record.body)
+    return ReleaseLogged(record.seq, record.event_time, release)
 
 
 _READERS: dict[RecordKind, Callable[[LogRecord], LoggedStimulus]] = {

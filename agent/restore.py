@@ -10,6 +10,7 @@ from functools import cache
 from importlib.metadata import version
 
 from agent import pieces
+from agent.heart.effects import Effect
 from agent.heart.heart import Heart, HeartConfig
 from agent.heart.stimuli import LoggedStimulus, MeasurementShipped, RefinementLogged
 from agent.journal import stimulus_of
@@ -17,8 +18,9 @@ from agent.knowledge import fingerprint
 from agent.rebuild import rebuild
 from agent.slices import in_slices
 from agent.store.port import Snapshot, Store
+from agent.validations import validations_in
 
-LAYOUT = "parts-2"
+LAYOUT = "parts-3"
 """How a snapshot is laid out; changes with `agent.pieces`, and with what learners keep."""
 
 
@@ -77,8 +79,11 @@ async def restore(
         await in_slices(given(heart, config))
     replayed = 0
     async for records in store.replay(after_seq=heart.applied_seq):
+        effects: list[Effect] = []
         for record in records:
-            heart.handle(await completed(stimulus_of(record), store, config))
+            effects += heart.handle(await completed(stimulus_of(record), store, config))
+        # Those that are there already are left out: a crash may have taken the newest.
+        await store.note(validations_in(effects), heart.applied_seq)
         replayed += len(records)
         on_progress(heart.applied_seq, last)
     return Restored(heart, replayed, set_aside)

@@ -89,9 +89,11 @@ from schemas.requests import (
     StatusRequest,
     StrategyRequest,
     UpdateRequest,
+    ValidationRequest,
     Weights,
     WorkItem,
 )
+from schemas.validation import Trend, ValidatedGroup, ValidationReply
 
 WHEN = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 
@@ -458,6 +460,26 @@ EXAMPLES: dict[str, Message] = {
         expected_uncertainty=0.29,
         measured=[MeasuredGain(id="d-7f40/0", expected_gain=0.012, measured_gain=0.009)],
     ),
+    "validation_request": ValidationRequest(last_s=86_400.0, by="hardware"),
+    "validation_reply": ValidationReply(
+        validations=2100,
+        groups=[
+            ValidatedGroup(
+                name="a100-80gb",
+                metric="latency_ms",
+                validations=2100,
+                newest=WHEN,
+                current_ape=0.04,
+                recent_ape=0.051,
+                median_ape=0.08,
+                mean_ape=0.11,
+                bias=-0.01,
+                coverage_90=0.9,
+                recent_coverage_90=0.92,
+                trend=Trend(direction="falling", p_value=0.003),
+            )
+        ],
+    ),
     "refinement_event": _REFINEMENT,
     "error_reply": ErrorReply(
         error=ErrorBody(
@@ -481,14 +503,20 @@ EXAMPLES: dict[str, Message] = {
         reply={"decision_id": "d-7f41", "goal": "latency", "chosen": None},
     ),
     "validation_event": Validation(
+        seq=48_211,
+        time=WHEN,
         prediction_id="p-19c2",
+        paired_by="id",
         metric="throughput_per_s",
         model="resnet50",
         hardware="a100-80gb",
+        batch_size=32,
+        precision="fp16",
         predicted=2870.0,
         low=2540.0,
         high=3210.0,
         measured=2910.0,
+        relative_error=-0.0137,
         absolute_percentage_error=0.0137,
         within_interval=True,
         event_id="run-2026-11-02-0001",

@@ -13,8 +13,18 @@ StrategyName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$
 """parallel, sequential, batched, or one that an agent was given besides."""
 
 MetricName = Literal["throughput_per_s", "latency_ms", "memory_mb", "power_w"]
-PromisedMetric = Literal["throughput_per_s", "latency_ms", "memory_mb", "power_w", "energy_j"]
-"""What an answer can be held to: the metrics that are learnt, and the energy that follows."""
+PromisedMetric = Literal[
+    "throughput_per_s",
+    "latency_ms",
+    "memory_mb",
+    "power_w",
+    "energy_j",
+    "total_latency_ms",
+    "peak_memory_mb",
+    "total_energy_j",
+]
+"""What an answer can be held to: the metrics that are learnt, the energy of an item that follows,
+and what a decision says of a workload as a whole."""
 
 METRICS: tuple[MetricName, ...] = ("throughput_per_s", "latency_ms", "memory_mb", "power_w")
 

@@ -17,6 +17,9 @@ ALERT_TYPE = "placewise.alert.v1"
 REFINEMENT_TYPE = "placewise.refinement.v1"
 
 
+PairedBy = Literal["id", "cell"]
+
+
 class AgentState(Message):
     """Retained on `agents/{id}/state`; the will publishes `offline` when the agent vanishes."""
 
@@ -40,14 +43,24 @@ class Decision(Message):
 class Validation(Message):
     """`placewise.validation.v1`: a prediction held against what was then measured."""
 
-    prediction_id: str
+    seq: int = Field(description="Of the measurement's log record")
+    time: AwareDatetime = Field(description="Of the measurement, by the clock of who measured")
+    prediction_id: str = Field(description="Of the prediction, or of the decision, that it answers")
+    paired_by: PairedBy = Field(
+        description="id: it named the prediction. cell: it is of the very cell, within an hour"
+    )
     metric: PromisedMetric
-    model: str
+    model: str = Field(description="For a whole workload: its models")
     hardware: str
+    batch_size: int | None = None
+    precision: str | None = None
+    runtime: str | None = None
+    strategy: str | None = Field(None, description="Under which it ran, if it was an execution")
     predicted: float
     low: float
     high: float
     measured: float
+    relative_error: float = Field(description="(predicted - measured) / measured")
     absolute_percentage_error: float = Field(description="|predicted - measured| / measured")
     within_interval: bool
     event_id: str

@@ -14,6 +14,7 @@ from schemas.measurement import MetricName, PromisedMetric, StrategyName
 from schemas.quarantine import QuarantineReply, ReleaseReply
 from schemas.refinement import Refinement
 from schemas.requests import BrowserGoal, Goal
+from schemas.validation import ValidationReply
 
 
 class Basis(Message):
@@ -420,4 +421,5 @@ AnyReply = (
     | ModelsReply
     | UpdateReply
     | ActiveLearningReply
+    | ValidationReply
 )

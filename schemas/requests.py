@@ -21,6 +21,7 @@ from schemas.measurement import (
 )
 from schemas.refinement import Scope, UpdateMethod
 from schemas.topics import REQUEST_KINDS, RequestKind
+from schemas.validation import ValidationQuestion
 
 Goal = Literal["throughput", "latency", "memory", "energy"]
 BrowserGoal = Literal["throughput", "latency", "memory"]
@@ -355,6 +356,10 @@ class ModelsRequest(Request):
     """Which version of learned state answers, which came before it, and how do they do?"""
 
 
+class ValidationRequest(Request, ValidationQuestion):
+    """How good did predictions turn out: of which hardware, model, browser, strategy, …?"""
+
+
 class UpdateRequest(Request):
     """Make learned state anew by a method; keep it if that makes predictions better.
 
@@ -393,6 +398,7 @@ AnyRequest = (
     | ModelsRequest
     | UpdateRequest
     | ActiveLearningRequest
+    | ValidationRequest
 )
 
 REQUESTS: dict[RequestKind, type[AnyRequest]] = {
@@ -412,6 +418,7 @@ REQUESTS: dict[RequestKind, type[AnyRequest]] = {
     "models": ModelsRequest,
     "update": UpdateRequest,
     "active_learning": ActiveLearningRequest,
+    "validation": ValidationRequest,
 }
 
 

@@ -27,6 +27,7 @@ RequestKind = Literal[
     "models",
     "update",
     "active_learning",
+    "validation",
 ]
 REQUEST_KINDS: tuple[RequestKind, ...] = get_args(RequestKind)
 

@@ -15,7 +15,18 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from agent.cli import browsing, data, demo, evaluate, exploring, memory, questions, running, working
+from agent.cli import (
+    browsing,
+    data,
+    demo,
+    evaluate,
+    exploring,
+    memory,
+    questions,
+    running,
+    validating,
+    working,
+)
 from schemas.errors import AgentRefused, BadInput, PlacewiseError, Unavailable
 
 BAD_INPUT = 2
@@ -46,6 +57,8 @@ app.command("capacity")(memory.capacity)
 app.add_typer(memory.quarantine_app, name="quarantine")
 app.command("models")(questions.models)
 app.command("update")(questions.update)
+app.command("validation")(validating.validation)
+app.command("refinements")(validating.refinements)
 app.command("worker")(working.worker)
 app.command("execute")(working.execute)
 app.command("compare-strategies")(working.compare_strategies)

@@ -19,8 +19,9 @@ from agent.heart.stimuli import RequestReceived
 from agent.journal import record_of_release
 from agent.restore import restore
 from agent.settings import Settings
+from agent.validations import Validations
 from schemas.errors import Unavailable
-from schemas.requests import decode_request
+from schemas.requests import ValidationRequest, decode_request
 from schemas.topics import RequestKind
 
 _PROBE_SECONDS = 0.5
@@ -39,7 +40,6 @@ async def ask(
         Unavailable: nobody can answer.
     """
     # Decoding it here names what is wrong even before anybody was asked.
-
     decoded = decode_request(kind, json.dumps(request))
     if settings.broker is not None or (not settings.store_named and await _listens(settings)):
         async with connected(wiring.client_bus(settings)) as client:
@@ -54,6 +54,9 @@ async def ask(
     store = await wiring.open_store(settings)
     try:
         heart = (await restore(store, await asyncio.to_thread(wiring.heart_config, settings))).heart
+        if isinstance(decoded, ValidationRequest):
+            reply = await Validations(store, lambda: datetime.now(UTC)).answer(decoded)
+            return reply.model_dump(mode="json")
         effects = heart.handle(RequestReceived(uuid.uuid4().hex, kind, decoded))
         now = datetime.now(UTC)
         await store.append(

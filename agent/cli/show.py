@@ -295,22 +295,7 @@ def models(console: Console, reply: Body) -> None:
         + (f"; trying: {escape(reply['refining'])}" if reply.get("refining") else "")
     )
     if reply["refinements"]:
-        table = Table(
-            "version", "method", "of", "measured on", "error before", "after", "next", "", "why"
-        )
-        for one in reply["refinements"]:
-            table.add_row(
-                str(one["version"]["number"]),
-                one["method"],
-                escape(" on ".join(value for value in one["scope"].values() if value)) or "all",
-                str(one["rows"]),
-                _share(one.get("median_ape_before")),
-                _share(one.get("median_ape_after")),
-                _share(one.get("median_ape_next")),
-                "kept" if one["kept"] else "not kept",
-                escape(one["reason"]),
-            )
-        console.print(table)
+        refinements(console, reply["refinements"])
     if reply["standings"]:
         table = Table("metric", "hardware", "events", "recent error", "usually", "bias", "trend")
         for one in reply["standings"]:
@@ -324,6 +309,51 @@ def models(console: Console, reply: Body) -> None:
                 one["trend"],
             )
         console.print(table)
+
+
+def refinements(console: Console, found: list[Body]) -> None:
+    """Show refinements, the newest last."""
+    table = Table(
+        "version", "method", "of", "measured on", "error before", "after", "next", "", "why"
+    )
+    for one in found:
+        table.add_row(
+            str(one["version"]["number"]),
+            one["method"],
+            escape(" on ".join(value for value in one["scope"].values() if value)) or "all",
+            str(one["rows"]),
+            _share(one.get("median_ape_before")),
+            _share(one.get("median_ape_after")),
+            _share(one.get("median_ape_next")),
+            "kept" if one["kept"] else "not kept",
+            escape(one["reason"]),
+        )
+    console.print(table if found else "no refinement was tried yet")
+
+
+def validation(console: Console, reply: Body, by: str) -> None:
+    """Show a validation reply."""
+    table = Table(
+        *(by, "metric") if by != "metric" else ("metric",),
+        *("validated", "error now", "recent", "median", "mean", "bias", "in interval", "trend"),
+    )
+    for one in reply["groups"]:
+        trend = one["trend"]
+        table.add_row(
+            *([escape(one["name"] or "-")] if by != "metric" else []),
+            one["metric"],
+            str(one["validations"]),
+            _share(one["current_ape"]),
+            _share(one["recent_ape"]),
+            _share(one["median_ape"]),
+            _share(one["mean_ape"]),
+            f"{one['bias']:+.1%}",
+            _share(one["coverage_90"]),
+            f"{trend['direction']} (p {trend['p_value']:.2g})",
+        )
+    console.print(table if reply["groups"] else "nothing that was asked for was validated")
+    if reply["left_out"]:
+        console.print(f"{reply['left_out']} groups with fewer validations are left out")
 
 
 def accepted(console: Console, reply: Body) -> None:

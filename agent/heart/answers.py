@@ -41,6 +41,7 @@ from schemas.requests import (
     StatusRequest,
     StrategyRequest,
     UpdateRequest,
+    ValidationRequest,
 )
 from strategies import joining
 from strategies.base import registered
@@ -77,8 +78,8 @@ def answer(
             return strategy(predictor, company, request, request_id)
         case ExecuteRequest() | BestBrowserRequest() | BrowsersRequest():
             raise Unavailable("the heart alone runs nothing: a worker does, and the desk asks it")
-        case StatusRequest() | ModelsRequest() | UpdateRequest():
-            raise Unavailable("the heart alone does not know how the agent is")
+        case StatusRequest() | ModelsRequest() | UpdateRequest() | ValidationRequest():
+            raise Unavailable("the heart alone does not know how the agent is, nor its ledger")
         case CapacityRequest() | QuarantineRequest() | ReleaseRequest() | ActiveLearningRequest():
             raise Unavailable("this needs the whole heart")
 

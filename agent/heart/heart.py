@@ -10,7 +10,7 @@ from agent.heart import answers, sizing
 from agent.heart.cells import observation_of
 from agent.heart.company import Company
 from agent.heart.effects import Answer, Effect, Log, Publish, Refine
-from agent.heart.ledger import DEFAULT_CAPACITY, Ledger
+from agent.heart.ledger import DEFAULT_CAPACITY, Happened, Ledger
 from agent.heart.predictor import Predictor
 from agent.heart.quarantine import Quarantine, judge
 from agent.heart.standing import Standings
@@ -27,7 +27,7 @@ from agent.heart.thought import Asked, Thought
 from agent.heart.versions import Lesson, Versions, teach
 from agent.learning.bank import Bank, BankConfig, Drifted, Observation
 from schemas.exploration import ExplorationRequest
-from schemas.measurement import ModelRun
+from schemas.measurement import Execution, ModelRun
 from schemas.published import Alert, Decision
 from schemas.quarantine import ReleaseReply
 from schemas.replies import AnyReply, ModelsReply, Standing
@@ -159,9 +159,15 @@ class Heart:
         self.events += 1
         judged = judge(self.bank, stimulus.data)
         source, event_id = stimulus.source, stimulus.id
+        strategy = stimulus.data.strategy if isinstance(stimulus.data, Execution) else None
+        at = Happened(stimulus.seq, stimulus.event_time, event_id, source, strategy)
+        effects: list[Effect] = []
         if not judged.held:  # one impossible run makes doubtful what ran beside it
             self.company.learn(stimulus.data, self._predictor)
-        effects = self._used(stimulus.seq, source, event_id, judged.good)
+            if isinstance(stimulus.data, Execution):
+                totals = self.ledger.validate_decision(stimulus.data, at)
+                effects = [Publish(event_id, one) for one in totals]
+        effects += self._used(at, judged.good)
         alerts = self.quarantine.hold(source, event_id, stimulus.event_time, judged.held)
         return effects + [Publish(event_id, alert) for alert in alerts]
 
@@ -174,23 +180,25 @@ class Heart:
         release = stimulus.release
         self.quarantine.drop(release)
         runs = [(one.run, one.alone) for one in release.runs]
-        return self._used(stimulus.seq, release.source, release.id, runs)
+        return self._used(
+            Happened(stimulus.seq, stimulus.released_at, release.id, release.source), runs
+        )
 
-    def _used(
-        self, seq: int, source: str, event_id: str, runs: list[tuple[ModelRun, bool]]
-    ) -> list[Effect]:
+    def _used(self, at: Happened, runs: list[tuple[ModelRun, bool]]) -> list[Effect]:
         """Validate what was promised, and learn what ran alone."""
+        event_id = at.id
         effects: list[Effect] = [
             Publish(event_id, validation)
-            for run, _ in runs
-            for validation in self.ledger.validate(run, event_id, source)
+            for run, alone in runs
+            if alone or run.prediction_id is not None
+            for validation in self.ledger.validate(run, at)
         ]
         # A run beside others measures the company as much as the model: it is no benchmark.
         for observation in (observation_of(run) for run, alone in runs if alone):
             if len(self._met) < _NAMES:
                 self._met[observation.cell.hardware] = None
             before = self.explored.unknown(observation, self._predictor)
-            proposals = teach(self.bank, self.standings, Lesson(seq, observation))
+            proposals = teach(self.bank, self.standings, Lesson(at.seq, observation))
             self.explored.learnt(observation, before, self._predictor)
             effects += [Refine(event_id, proposal) for proposal in proposals]
         if self.events % _LOOK_EVERY == 0:

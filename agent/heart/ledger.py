@@ -1,40 +1,59 @@
-"""The ledger of open predictions: what was promised, until it was measured."""
+"""The ledger of open predictions: what was promised, until it was measured.
+
+A measurement answers the prediction whose id it carries. One that carries none answers the newest
+prediction of its very cell, if that was made no longer before it than `PAIRED_WITHIN`: serving
+systems that publish what they measure, and know nothing of predictions, validate them as well.
+"""
 
 from __future__ import annotations
 
 import statistics
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
+from agent.heart.pairing import CellKey, OpenPrediction, key_of_run, predictions_in
 from agent.heart.stimuli import AnswerLogged
-from schemas.measurement import ModelRun, PromisedMetric, energy_unit
-from schemas.published import Validation
+from schemas.measurement import Execution, ModelRun, PromisedMetric, Setup, energy_unit
+from schemas.published import PairedBy, Validation
 from schemas.replies import MetricStatus
 
 DEFAULT_CAPACITY = 100_000
 RECENT = 500
 """Validations of a metric that count as recent."""
 
+PAIRED_WITHIN = timedelta(hours=1)
+"""How far a measurement may be, by the clocks, from the prediction of its cell that it answers."""
 
-@dataclass(frozen=True, slots=True)
-class Promise:
-    """One metric of one prediction: value, nominal 90 % interval, and in which unit."""
-
-    value: float
-    low: float
-    high: float
-    unit: str | None
+_CELLS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class OpenPrediction:
-    """A prediction that a measurement may answer."""
+class Happened:
+    """Which event it was that holds a measurement.
 
-    model: str
-    hardware: str
-    promises: Mapping[PromisedMetric, Promise]
+    Attributes:
+        seq: of its log record.
+        time: when it happened, by the clock of who measured.
+        strategy: under which the models ran, if it was an execution.
+    """
+
+    seq: int
+    time: datetime
+    id: str
+    source: str
+    strategy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """The prediction that a measurement answers, and how it was found."""
+
+    id: str
+    prediction: OpenPrediction
+    by: PairedBy
 
 
 class Ledger:
@@ -46,6 +65,7 @@ class Ledger:
     def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
         self._capacity = capacity
         self._open: dict[str, OpenPrediction] = {}
+        self._newest: dict[CellKey, str] = {}
         self._validated: dict[PromisedMetric, int] = {}
         self._recent: dict[PromisedMetric, deque[tuple[float, bool]]] = {}
 
@@ -54,49 +74,50 @@ class Ledger:
 
     def open(self, answer: AnswerLogged) -> None:
         """Take up every prediction that a logged answer holds."""
-        for prediction_id, prediction in _predictions_in(answer):
+        for prediction_id, prediction, key in predictions_in(answer):
             self._open[prediction_id] = prediction
-        while len(self._open) > self._capacity:
-            del self._open[next(iter(self._open))]
+            if key is not None:
+                self._newest.pop(key, None)
+                self._newest[key] = prediction_id
+        _forget_oldest(self._open, self._capacity)
+        _forget_oldest(self._newest, _CELLS)
 
-    def validate(self, run: ModelRun, event_id: str, event_source: str) -> list[Validation]:
+    def validate(self, run: ModelRun, at: Happened) -> list[Validation]:
         """Hold the prediction that `run` answers against what it measured.
 
         Metrics in another unit than was promised are left out: they can't be compared.
         """
-        if run.prediction_id is None or run.prediction_id not in self._open:
+        answered = self._answered(run.prediction_id) or self._of_cell(run, at)
+        if answered is None:
             return []
-        prediction = self._open[run.prediction_id]
         units: dict[str, str | None] = {**run.metrics.units()}
         if run.metrics.throughput_unit is not None:
             units["energy_j"] = energy_unit(run.metrics.throughput_unit.casefold())
-        validations = []
-        for metric, measured in run.metrics.promised().items():
-            promise = prediction.promises.get(metric)
-            if promise is None:
-                continue
-            if promise.unit is not None and units.get(metric, promise.unit) != promise.unit:
-                continue
-            error = abs(promise.value - measured) / measured
-            inside = promise.low <= measured <= promise.high
-            self._note(metric, error, inside=inside)
-            validations.append(
-                Validation(
-                    prediction_id=run.prediction_id,
-                    metric=metric,
-                    model=prediction.model,
-                    hardware=prediction.hardware,
-                    predicted=promise.value,
-                    low=promise.low,
-                    high=promise.high,
-                    measured=measured,
-                    absolute_percentage_error=error,
-                    within_interval=inside,
-                    event_id=event_id,
-                    event_source=event_source,
-                )
-            )
-        return validations
+        promises = answered.prediction.promises
+        measured: dict[PromisedMetric, float] = {
+            metric: value
+            for metric, value in run.metrics.promised().items()
+            if (promise := promises.get(metric)) is not None
+            and (promise.unit is None or units.get(metric, promise.unit) == promise.unit)
+        }
+        return self._held(answered, measured, run.setup, at)
+
+    def validate_decision(self, data: Execution, at: Happened) -> list[Validation]:
+        """Hold what a decision promised of a workload as a whole against what it came to."""
+        answered = self._answered(data.decision_id)
+        if answered is None or answered.prediction.strategy != data.strategy:
+            return []
+        came_to: dict[PromisedMetric, float | None] = {
+            "total_latency_ms": data.wall_time_ms,
+            "peak_memory_mb": data.peak_memory_mb,
+            "total_energy_j": data.energy_j,
+        }
+        measured = {
+            metric: value
+            for metric, value in came_to.items()
+            if value is not None and metric in answered.prediction.promises
+        }
+        return self._held(answered, measured, Setup(), at)
 
     def accuracy(self) -> dict[PromisedMetric, MetricStatus]:
         """Return how good the predictions of each metric turned out."""
@@ -109,36 +130,68 @@ class Ledger:
             for metric, recent in self._recent.items()
         }
 
-    def _note(self, metric: PromisedMetric, error: float, *, inside: bool) -> None:
-        self._validated[metric] = self._validated.get(metric, 0) + 1
-        self._recent.setdefault(metric, deque(maxlen=RECENT)).append((error, inside))
+    def _answered(self, prediction_id: str | None) -> _Answered | None:
+        prediction = self._open.get(prediction_id) if prediction_id is not None else None
+        if prediction_id is None or prediction is None:
+            return None
+        return _Answered(prediction_id, prediction, "id")
 
+    def _of_cell(self, run: ModelRun, at: Happened) -> _Answered | None:
+        if run.prediction_id is not None or not self._newest:
+            return None
+        newest = self._newest.get(key_of_run(run))
+        prediction = self._open.get(newest) if newest is not None else None
+        if newest is None or prediction is None:
+            return None
+        if abs(at.time - prediction.made_at) > PAIRED_WITHIN:
+            return None
+        return _Answered(newest, prediction, "cell")
 
-def _predictions_in(answer: AnswerLogged) -> Iterator[tuple[str, OpenPrediction]]:
-    """Find each prediction of an answer: wherever an id stands beside metrics."""
-    reply = answer.reply
-    model = reply.get("model", "")
-    rows = [
-        *reply.get("predictions", ()),
-        *reply.get("rows", ()),
-        *reply.get("placed", ()),
-        *reply.get("runners_up", ()),
-        *([reply["recommended"]] if reply.get("recommended") else ()),
-    ]
-    for row in rows:
-        promises = {metric: _promise(estimate) for metric, estimate in row["metrics"].items()}
-        if row.get("energy_j") is not None:
-            promises["energy_j"] = _promise(row["energy_j"])
-        if promises:
-            yield (
-                row["prediction_id"],
-                OpenPrediction(
-                    model=row.get("model", model),
-                    hardware=row.get("hardware", row.get("device", "")),
-                    promises=promises,
-                ),
+    def _held(
+        self,
+        answered: _Answered,
+        measured: Mapping[PromisedMetric, float],
+        setup: Setup,
+        at: Happened,
+    ) -> list[Validation]:
+        validations = []
+        for metric, value in measured.items():
+            promise = answered.prediction.promises[metric]
+            error = (promise.value - value) / value
+            # Not checked once more: this is on the way of every measurement.
+            validation = Validation.model_construct(
+                seq=at.seq,
+                time=at.time,
+                prediction_id=answered.id,
+                paired_by=answered.by,
+                metric=metric,
+                model=answered.prediction.model,
+                hardware=answered.prediction.hardware,
+                batch_size=setup.batch_size,
+                precision=setup.precision,
+                runtime=setup.runtime,
+                strategy=at.strategy,
+                predicted=promise.value,
+                low=promise.low,
+                high=promise.high,
+                measured=value,
+                relative_error=error,
+                absolute_percentage_error=abs(error),
+                within_interval=promise.low <= value <= promise.high,
+                event_id=at.id,
+                event_source=at.source,
             )
+            self._note(validation)
+            validations.append(validation)
+        return validations
+
+    def _note(self, validation: Validation) -> None:
+        metric, error = validation.metric, validation.absolute_percentage_error
+        self._validated[metric] = self._validated.get(metric, 0) + 1
+        recent = self._recent.setdefault(metric, deque(maxlen=RECENT))
+        recent.append((error, validation.within_interval))
 
 
-def _promise(estimate: dict[str, Any]) -> Promise:
-    return Promise(estimate["value"], estimate["low"], estimate["high"], estimate.get("unit"))
+def _forget_oldest(held: dict[Any, Any], capacity: int) -> None:
+    while len(held) > capacity:
+        del held[next(iter(held))]

@@ -45,7 +45,8 @@ _PATIENCE = 300
 """Errors of a scope between two refinements of it."""
 
 _SCOPES = 4_096
-_SIGNIFICANT = 1.96
+SIGNIFICANT = 1.96
+"""Standard deviations of chance beyond which a trend is none of chance: 5 %."""
 
 _ORDER: tuple[UpdateMethod, ...] = ("weighted", "window", "rebuild")
 """Methods from the gentlest on: what was not kept is followed by the next."""
@@ -233,16 +234,24 @@ def change_point(errors: Sequence[float]) -> int:
 
 
 def trend(errors: Sequence[float]) -> Literal["steady", "rising", "falling"]:
-    """Return whether sizes of errors grow along their order, by the rank test of Mann (1945)."""
-    sizes = np.abs(np.asarray(errors, dtype=np.float64))
-    count = len(sizes)
-    if count < RECENT:
-        return "steady"
-    score = float(np.triu(np.sign(sizes[None, :] - sizes[:, None]), 1).sum())
-    spread = math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
-    if abs(score) < _SIGNIFICANT * spread:
+    """Return whether sizes of errors grow along their order; steady before there are enough."""
+    score = rank_score(errors) if len(errors) >= RECENT else 0.0
+    if abs(score) < SIGNIFICANT:
         return "steady"
     return "rising" if score > 0 else "falling"
+
+
+def rank_score(errors: Sequence[float]) -> float:
+    """Return how much sizes of errors grow along their order, in standard deviations of chance.
+
+    Source: the rank test of Mann (1945); without correction for ties.
+    """
+    sizes = np.abs(np.asarray(errors, dtype=np.float64))
+    count = len(sizes)
+    if count < 2:
+        return 0.0
+    score = float(np.triu(np.sign(sizes[None, :] - sizes[:, None]), 1).sum())
+    return score / math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
 
 
 def _in_trouble(one: _Errors) -> bool:

@@ -39,11 +39,16 @@ class MeasurementLogged:
 
 @dataclass(frozen=True, slots=True)
 class AnswerLogged:
-    """An answer of ours was committed to the log as `seq`; its predictions are open now."""
+    """An answer of ours was committed to the log as `seq`; its predictions are open now.
+
+    `request` and `reply` are JSON; of the request, what is left to its default is left out.
+    """
 
     seq: int
     id: str
+    made_at: datetime
     kind: RequestKind
+    request: dict[str, Any]
     reply: dict[str, Any]
 
 
@@ -65,6 +70,7 @@ class ReleaseLogged:
     """The release of a measurement that was set aside was committed to the log as `seq`."""
 
     seq: int
+    released_at: datetime
     release: Release
 
 

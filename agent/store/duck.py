@@ -16,8 +16,11 @@ import pyarrow as pa
 
 from agent.store.known import KnownDigests, digest_of, halves_of
 from agent.store.migrations import migrate, shipped
-from agent.store.port import LogRecord, Snapshot
+from agent.store.port import GroupRow, LogRecord, Snapshot
+from agent.store.validations import query, rows_of, table_of
 from schemas.errors import BadInput, Corrupt, StoreUnavailable
+from schemas.published import Validation
+from schemas.validation import ValidationQuestion
 
 STORAGE_VERSION = "v1.5.0"
 """What DuckDB 1.5 can still read; a file of a newer format would lock its users in."""
@@ -98,6 +101,18 @@ class DuckStore:
     async def load_snapshot(self) -> Snapshot | None:
         """Return the kept snapshot, if any."""
         return await self._on(self._reads, self._load_snapshot)
+
+    async def note(self, validations: Sequence[Validation], through_seq: int) -> None:
+        """Keep what records up to one validated; see the port."""
+        await self._on(self._writes, self._note, list(validations), through_seq)
+
+    async def noted_through(self) -> int:
+        """Return up to which record validations are kept."""
+        return await self._on(self._reads, self._noted_through)
+
+    async def validated(self, question: ValidationQuestion, now: datetime) -> list[GroupRow]:
+        """Return what is kept of each group; see the port."""
+        return await self._on(self._reads, self._validated, *query(question, now))
 
     async def query(
         self, sql: str, parameters: Sequence[object] = ()
@@ -219,7 +234,32 @@ class DuckStore:
             raise
         self._writer.execute("COMMIT")
 
+    def _note(self, validations: list[Validation], through_seq: int) -> None:
+        assert self._writer is not None
+        (noted,) = self._writer.execute("SELECT through_seq FROM validated").fetchall()[0]
+        if through_seq <= noted:
+            return
+        new = [one for one in validations if one.seq > noted]
+        self._writer.execute("BEGIN")
+        try:
+            if new:
+                self._writer.from_arrow(table_of(new)).insert_into("validations")
+            self._writer.execute("UPDATE validated SET through_seq = ?", [through_seq])
+        except BaseException:
+            self._writer.execute("ROLLBACK")
+            raise
+        self._writer.execute("COMMIT")
+
     # The rest runs in the reader's thread.
+
+    def _noted_through(self) -> int:
+        assert self._reader is not None
+        (noted,) = self._reader.execute("SELECT through_seq FROM validated").fetchall()[0]
+        return int(noted)
+
+    def _validated(self, sql: str, parameters: list[Any]) -> list[GroupRow]:
+        assert self._reader is not None
+        return rows_of(self._reader.execute(sql, parameters).fetchall())
 
     def _read(self, after_seq: int, last_seq: int) -> list[LogRecord]:
         assert self._reader is not None

@@ -7,6 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
+from schemas.measurement import PromisedMetric
+from schemas.published import Validation
+from schemas.validation import ValidationQuestion
+
+RECENT = 60
+"""The newest errors of a group of validations, of which its recent error and its trend are."""
+
 RecordKind = Literal["benchmark", "execution", "answer", "refinement", "release"]
 
 
@@ -41,8 +48,28 @@ class Snapshot:
     parts: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class GroupRow:
+    """What is counted of one metric of one group of validations.
+
+    The newest errors, without their sign, and whether the newest lay in their interval: the
+    newest first, `RECENT` at most.
+    """
+
+    name: str | None
+    metric: PromisedMetric
+    validations: int
+    newest: datetime
+    median_ape: float
+    mean_ape: float
+    bias: float
+    coverage_90: float
+    recent_errors: Sequence[float]
+    recent_hits: Sequence[bool]
+
+
 class Store(Protocol):
-    """The event log, which is the truth, and snapshots, which are shortcuts.
+    """The event log, which is the truth; snapshots, and a ledger of validations, made from it.
 
     Calls may overlap: each takes effect as a whole, appends in the order in which they were
     called. After `close`, everything but `close` raises `StoreUnavailable`.
@@ -81,6 +108,21 @@ class Store(Protocol):
 
     async def load_snapshot(self) -> Snapshot | None:
         """Return the kept snapshot, if any."""
+        ...
+
+    async def note(self, validations: Sequence[Validation], through_seq: int) -> None:
+        """Keep what the log's records, up to one, validated; in one transaction.
+
+        What came of records that an earlier call covered is left out: it is there already.
+        """
+        ...
+
+    async def noted_through(self) -> int:
+        """Return up to which log record validations are kept."""
+        ...
+
+    async def validated(self, question: ValidationQuestion, now: datetime) -> list[GroupRow]:
+        """Return what is kept of each group and metric, those with the most validations first."""
         ...
 
     async def close(self) -> None:

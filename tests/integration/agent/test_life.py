@@ -67,6 +67,38 @@ def test_a_prediction_made_before_a_kill_is_validated_after_it(tmp_path: Path) -
             assert validation["data"]["prediction_id"] == prediction_id
 
 
+def test_what_was_validated_is_kept_once_through_kills_and_restarts(tmp_path: Path) -> None:
+    """By its cell alone: the measurements name no prediction, and two arrive after a kill."""
+    cell = benchmark_event("0")["data"]
+    request = {"candidates": [{name: cell[name] for name in ("model", "hardware", "setup")}]}
+    ledger = "placewise/v1/requests/validation"
+    with a_broker("mosquitto", tmp_path) as broker, AgentProcess(tmp_path, broker.port) as agent:
+        agent.start()
+        with Foreign(broker.port) as client:
+            client.publish(TOPIC, benchmark_event("1"))
+            wait_until(lambda: _status(client)["events_logged"] == 1, 10, "logged")
+            client.ask("placewise/v1/requests/predict", request)
+            wait_until(lambda: _status(client)["log_records"] == 2, 10, "the answer is logged")
+            client.publish(TOPIC, benchmark_event("2"))
+            wait_until(lambda: _status(client)["events_logged"] == 2, 10, "measured")
+            before = client.ask(ledger, {"by": "model"})
+        metrics = ["throughput_per_s", "latency_ms", "memory_mb", "power_w"]
+        assert {one["metric"]: one["validations"] for one in before["groups"]} == dict.fromkeys(
+            metrics, 1
+        )
+        for end in (agent.kill, agent.terminate, agent.kill):
+            end()
+            agent.start()
+            with Foreign(broker.port) as client:
+                assert client.ask(ledger, {"by": "model"}) == before
+        with Foreign(broker.port) as client:
+            for number in (3, 4):
+                client.publish(TOPIC, benchmark_event(f"{number}"))
+            wait_until(lambda: _status(client)["events_logged"] == 4, 10, "measured after")
+            after = client.ask(ledger, {"by": "model", "last_s": 3_600.0})
+        assert {one["validations"] for one in after["groups"]} == {3}
+
+
 def test_its_state_is_retained_and_its_will_tells_of_its_death(tmp_path: Path) -> None:
     with a_broker("mosquitto", tmp_path) as broker, AgentProcess(tmp_path, broker.port) as agent:
         agent.start()

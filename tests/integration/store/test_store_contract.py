@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from agent.store.duck import DuckStore
 from agent.store.memory import MemoryStore
-from agent.store.port import LogRecord, Snapshot, Store
+from agent.store.port import RECENT, LogRecord, Snapshot, Store
 from schemas.errors import StoreUnavailable
+from schemas.published import Validation
+from schemas.validation import ValidationQuestion
 
 pytestmark = pytest.mark.integration
 
@@ -302,3 +304,143 @@ def test_both_stores_keep_the_first_of_each_pair_in_order(
 
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(main(Path(folder)))
+
+
+# The ledger of validations
+
+
+def validation(seq: int, **changes: object) -> Validation:
+    """Return a validation of the record `seq`, predicted a tenth too high."""
+    found = Validation(
+        seq=seq,
+        time=T0 + timedelta(seconds=seq),
+        prediction_id=f"p-{seq}",
+        paired_by="id",
+        metric="latency_ms",
+        model="resnet50",
+        hardware="gpu-1",
+        predicted=11.0,
+        low=8.0,
+        high=14.0,
+        measured=10.0,
+        relative_error=0.1,
+        absolute_percentage_error=0.1,
+        within_interval=True,
+        event_id=f"e-{seq}",
+        event_source="lab",
+    )
+    return found.model_copy(update=changes)
+
+
+NOW = T0 + timedelta(hours=1)
+
+
+def test_of_each_record_validations_are_kept_once(run: Run) -> None:
+    async def test(store: Store) -> None:
+        assert await store.noted_through() == 0
+        await store.note([validation(1), validation(3)], 4)
+        await store.note([validation(1), validation(3), validation(5)], 5)
+        await store.note([validation(2)], 3)
+        (row,) = await store.validated(ValidationQuestion(), NOW)
+        assert (row.validations, await store.noted_through()) == (3, 5)
+        assert row.newest == T0 + timedelta(seconds=5)
+
+    run(test)
+
+
+def test_what_is_counted_of_a_group(run: Run) -> None:
+    errors = [0.1, -0.2, 0.3, 0.4]
+
+    async def test(store: Store) -> None:
+        await store.note(
+            [
+                validation(seq, relative_error=error, within_interval=abs(error) < 0.35)
+                for seq, error in enumerate(errors, 1)
+            ],
+            4,
+        )
+        (row,) = await store.validated(ValidationQuestion(), NOW)
+        assert (row.name, row.metric) == ("gpu-1", "latency_ms")
+        assert row.median_ape == pytest.approx(0.25)
+        assert row.mean_ape == pytest.approx(0.25)
+        assert row.bias == pytest.approx(0.2)
+        assert row.coverage_90 == 0.75
+        assert list(row.recent_errors) == [0.4, 0.3, 0.2, 0.1]
+        assert list(row.recent_hits) == [False, True, True, True]
+
+    run(test)
+
+
+def test_only_the_newest_are_recent(run: Run) -> None:
+    async def test(store: Store) -> None:
+        many = [validation(seq, relative_error=seq / 1e3) for seq in range(1, 101)]
+        await store.note(many, 100)
+        (row,) = await store.validated(ValidationQuestion(), NOW)
+        assert list(row.recent_errors) == [seq / 1e3 for seq in range(100, 100 - RECENT, -1)]
+
+    run(test)
+
+
+WEB = "onnxruntime-web-1.30.0 wasm chromium-156"
+KINDS: list[dict[str, object]] = [
+    {"metric": "power_w"},
+    {"hardware": "gpu-2", "batch_size": 8},
+    {"model": "bert", "precision": "fp16"},
+    {"strategy": "parallel", "runtime": WEB},
+    {"runtime": "onnxruntime-1.23", "time": T0 - timedelta(days=2)},
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "numbers"),
+    [
+        ({"metric": "power_w"}, {1}),
+        ({"hardware": "gpu-2"}, {2}),
+        ({"batch_size": 8}, {2}),
+        ({"model": "bert"}, {3}),
+        ({"precision": "fp16"}, {3}),
+        ({"strategy": "parallel"}, {4}),
+        ({"browser": "chromium"}, {4}),
+        ({"browser": "chromium-156"}, {4}),
+        ({"browser": "chrom"}, set()),
+        ({"runtime": "onnxruntime-1.23"}, {5}),
+        ({"last_s": 7_200.0}, {1, 2, 3, 4}),
+        ({"model": "bert", "hardware": "gpu-2"}, set()),
+    ],
+)
+def test_what_is_asked_for(run: Run, asked: dict[str, object], numbers: set[int]) -> None:
+    async def test(store: Store) -> None:
+        every = [validation(seq, **changes) for seq, changes in enumerate(KINDS, 1)]
+        await store.note(every, len(every))
+        rows = await store.validated(ValidationQuestion.model_validate(asked), NOW)
+        assert sum(row.validations for row in rows) == len(numbers)
+        assert {row.newest for row in rows} <= {every[number - 1].time for number in numbers}
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("by", "names"),
+    [
+        ("metric", {"latency_ms", "power_w"}),
+        ("hardware", {"gpu-1", "gpu-2"}),
+        ("model", {"bert", "resnet50"}),
+        ("batch_size", {None, "8"}),
+        ("precision", {None, "fp16"}),
+        ("runtime", {None, WEB, "onnxruntime-1.23"}),
+        ("browser", {None, "chromium-156"}),
+        ("strategy", {None, "parallel"}),
+    ],
+)
+def test_groups(run: Run, by: str, names: set[str | None]) -> None:
+    async def test(store: Store) -> None:
+        every = [validation(seq, **changes) for seq, changes in enumerate(KINDS, 1)]
+        await store.note(every, len(every))
+        rows = await store.validated(ValidationQuestion.model_validate({"by": by}), NOW)
+        assert {row.name for row in rows} == names
+        assert sum(row.validations for row in rows) == len(every)
+        assert [row.validations for row in rows] == sorted(
+            (row.validations for row in rows), reverse=True
+        )
+
+    run(test)

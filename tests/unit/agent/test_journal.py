@@ -46,7 +46,7 @@ def test_an_event_without_a_time_has_that_of_its_arrival() -> None:
 def test_an_answer_is_read_back() -> None:
     body = '{"kind":"predict","as_of_seq":3,"request":{},"reply":{"predictions":[]}}'
     record = LogRecord("answer", "agent/a", "id", NOW, NOW, body, seq=4)
-    assert stimulus_of(record) == AnswerLogged(4, "id", "predict", {"predictions": []})
+    assert stimulus_of(record) == AnswerLogged(4, "id", NOW, "predict", {}, {"predictions": []})
 
 
 @pytest.mark.parametrize("body", ["", "[", "{}", '{"model": 3}'])

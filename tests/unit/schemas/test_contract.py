@@ -80,6 +80,8 @@ REFUSED: dict[str, list[tuple[str, Any]]] = {
         ("wanted", None),
         ("uncertainty", "0.3"),
     ],
+    "validation_request": [("by", "luck"), ("last_s", 0), ("metric", "speed"), ("batch_size", 0)],
+    "validation_reply": [("groups", None), ("validations", "many")],
     "error_reply": [("error", "bad"), ("error.code", None)],
     "agent_state": [("status", "asleep"), ("agent_id", None)],
     "decision_event": [("data.kind", "guess"), ("specversion", "0.3"), ("data", None)],

@@ -97,7 +97,8 @@ def test_it_validates_nothing_until_it_is_released() -> None:
         "hardware": "nvidia-t4",
         "metrics": {"throughput_per_s": estimate},
     }
-    heart.handle(AnswerLogged(1, "p", "predict", {"predictions": [row]}))
+    asked = {"candidates": [{"model": {"name": "net"}, "hardware": {"name": "nvidia-t4"}}]}
+    heart.handle(AnswerLogged(1, "p", NOW, "predict", asked, {"predictions": [row]}))
 
     effects = heart.handle(measured(2, IMPOSSIBLE, prediction_id="p/0"))
     assert published(effects, Validation) == []
@@ -109,7 +110,7 @@ def test_it_validates_nothing_until_it_is_released() -> None:
     assert isinstance(log, Log)
     assert heart.bank.observed_count == 0, "a release is learnt once it is logged"
 
-    (validation,) = published(heart.handle(ReleaseLogged(3, log.what)), Validation)
+    (validation,) = published(heart.handle(ReleaseLogged(3, NOW, log.what)), Validation)
     assert validation.measured == IMPOSSIBLE
     assert (validation.event_source, validation.event_id) == ("lab", "2")
     assert heart.bank.observed_count == 1
@@ -139,7 +140,7 @@ def test_the_good_runs_of_an_execution_are_learnt() -> None:
     assert [one.model for one in listed(heart, limit=1).measurements] == ["c"]
     (_, log) = release(heart, "x")
     assert isinstance(log, Log)
-    heart.handle(ReleaseLogged(2, log.what))
+    heart.handle(ReleaseLogged(2, NOW, log.what))
     assert heart.bank.known_models() == ["a", "b", "c"]
 
 
@@ -150,7 +151,7 @@ def test_what_ran_in_company_is_not_learnt_even_when_released() -> None:
     heart.handle(MeasurementLogged(1, "lab", "x", NOW, data))
     (_, log) = release(heart, "x")
     assert isinstance(log, Log)
-    heart.handle(ReleaseLogged(2, log.what))
+    heart.handle(ReleaseLogged(2, NOW, log.what))
 
     assert heart.bank.observed_count == 0
     assert listed(heart).held == 0
