@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.web.dashboard import CHARTS
 from tests.support.agent import AgentProcess, benchmark_event, wait_until
 from tests.support.browsers import Browser, kind
 from tests.support.foreign import Foreign
@@ -21,6 +22,7 @@ CELL = {
 
 
 @pytest.mark.skipif(kind("chromium").program is None, reason=kind("chromium").missing)
+@pytest.mark.skipif(not CHARTS.is_file(), reason="its charts are missing: run `make assets`")
 def test_it_shows_what_happens_and_says_when_the_agent_has_gone(tmp_path: Path) -> None:
     with AgentProcess(tmp_path, None) as agent:
         agent.start()

@@ -167,7 +167,7 @@ class Browser:
         """Return what a person reads in the open tab of an address. Chromium only."""
         tab = next(one for one in self.tabs() if one["url"] == address)
         with connect(tab["webSocketDebuggerUrl"], max_size=None) as devtools:
-            asked = {"expression": "document.body.innerText"}
+            asked = {"expression": "document.body?.innerText ?? ''"}
             devtools.send(json.dumps({"id": 1, "method": "Runtime.evaluate", "params": asked}))
             return str(json.loads(devtools.recv(timeout=10))["result"]["result"]["value"])
 
