@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -14,9 +14,11 @@ from typing import Literal
 import structlog
 
 from agent.aside import Aside
+from agent.budget import Budget
 from agent.bus.port import Bus, Delivery, Inbox
 from agent.desk import Desk
 from agent.dispatch import Dispatcher
+from agent.explorer import Explorer
 from agent.feed import Feed
 from agent.heart.effects import Effect
 from agent.heart.heart import Heart
@@ -25,8 +27,10 @@ from agent.intake import decode
 from agent.journal import record_of_event
 from agent.learning.footprint import footprint_bytes
 from agent.metrics import AgentMetrics
+from agent.ranking import rank
 from agent.refiner import Refiner
 from agent.restore import Restored, snapshot_of
+from agent.runnable import Runnable
 from agent.slices import SLICE_SECONDS
 from agent.store.port import Store
 from agent.validations import Validations
@@ -35,6 +39,7 @@ from agent.voice import Voice
 from agent.writer import Draft, Writer
 from schemas import topics
 from schemas.errors import BadInput
+from schemas.exploration import ActiveLearningReply
 from schemas.published import AgentState
 from schemas.replies import StatusReply
 from schemas.topics import RequestKind
@@ -62,6 +67,7 @@ class DaemonConfig:
     inbox_capacity: int = 1_000
     max_batch_events: int = 256
     snapshot_every_events: int = 50_000
+    explore: Budget | None = None
 
 
 class Daemon:
@@ -97,7 +103,7 @@ class Daemon:
         self._snapshot_seq = self._heart.applied_seq if not restored.replayed else 0
         self._learned_bytes = 0
         self._stopping = asyncio.Event()
-        heart_in_use = asyncio.Lock()
+        heart_in_use = self._heart_in_use = asyncio.Lock()
         self._aside = Aside()
         self._voice = Voice(bus, config.agent_id, metrics, clock)
         self._writer = Writer(
@@ -107,6 +113,13 @@ class Daemon:
         self._validations = Validations(store, clock)
         self._events: Inbox = bus.inbox(topics.EVENT_FILTERS, capacity=config.inbox_capacity)
         self._dispatcher = Dispatcher(bus, config.agent_id)
+        self._explorer = Explorer(
+            budget=config.explore,
+            dispatcher=self._dispatcher,
+            rank=self._rank,
+            learnt=self._writer.drain,
+            metrics=metrics,
+        )
         self._desk = Desk(
             inbox=bus.inbox([topics.REQUEST_FILTER], capacity=config.inbox_capacity),
             bus=bus,
@@ -124,6 +137,7 @@ class Daemon:
                 "models": self._refiner.models,
                 "update": self._refiner.update,
                 "validation": self._validations.answer,
+                "explore": lambda _: self._explorer.status(),
             },
             clock=clock,
         )
@@ -169,6 +183,7 @@ class Daemon:
                     ("dispatcher", self._dispatcher.listen()),
                     ("refiner", self._refiner.work()),
                     ("validations", self._validations.work()),
+                    ("explorer", self._explorer.work()),
                     ("loop-lag", self._watch_loop()),
                     ("collections", self._keep_collections_short()),
                     ("state", self._tell_state(on_ready)),
@@ -219,6 +234,11 @@ class Daemon:
                     slice_ends = perf_counter() + SLICE_SECONDS
             # The broker forgets a message once it is acknowledged: not before the commit.
             await self._writer.submit(drafts, then=partial(self._events.acknowledge, deliveries))
+            self._explorer.submitted(draft.record.id for draft in drafts)
+
+    async def _rank(self, cells: Sequence[Runnable]) -> ActiveLearningReply:
+        async with self._heart_in_use:
+            return await asyncio.to_thread(rank, self._heart, cells)
 
     async def _draft(self, delivery: Delivery) -> Draft | None:
         now = self._clock()
@@ -315,6 +335,7 @@ class Daemon:
             "loop-lag",
             "collections",
             "refiner",
+            "explorer",
             "validations",
         ):
             by_name[name].cancel()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -12,6 +15,7 @@ from agent.bus.port import Bus, Delivery, Outgoing
 from schemas import topics
 from schemas.errors import BadInput, PlacewiseError, Unavailable
 from schemas.jobs import (
+    CancelJob,
     JobModel,
     JobResult,
     RunJob,
@@ -28,18 +32,48 @@ SLACK_SECONDS = 30.0
 
 INBOX_CAPACITY = 1_000
 
+QUIET_SECONDS = 1.0
+"""How long nobody must have asked a host for anything before it explores: jobs come in rows."""
+
+GIVE_WAY_SECONDS = 5.0
+"""How long a job waits for exploration on its host to end: the execution at hand."""
+
 log = structlog.get_logger(__name__)
+
+
+class Vanished(Unavailable):
+    """The worker vanished with its job."""
+
+
+@dataclass(slots=True)
+class _Exploring:
+    """A benchmark that a host runs while it has nothing else to do."""
+
+    worker_id: str
+    job_id: str
+    result: asyncio.Future[JobResult]
+    cancelled: bool = False
 
 
 class Dispatcher:
     """Knows the workers on the bus, gives them jobs, and waits for the results.
 
+    A job that somebody waits for and exploration are never on one host at the same time:
+    exploration begins only where it is quiet, and is cancelled when a job comes.
+
     Args:
         bus: not yet running; whoever made it runs it.
         agent_id: whose jobs these are; results come back on a topic of its own.
+        clock: seconds that never jump; given by tests.
     """
 
-    def __init__(self, bus: Bus, agent_id: str) -> None:
+    def __init__(
+        self, bus: Bus, agent_id: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._asked: Counter[str] = Counter()
+        self._asked_at: dict[str, float] = {}
+        self._exploring: dict[str, _Exploring] = {}
         self._bus = bus
         self._results = f"{topics.PREFIX}/agents/{agent_id}/results"
         self._inbox = bus.inbox(
@@ -86,13 +120,59 @@ class Dispatcher:
         raise Unavailable(f"no worker has {', '.join(sorted(names))}: {there}")
 
     async def run(self, worker: WorkerState, job: RunJob) -> JobResult:
-        """Give a worker a job and return what came of it.
+        """Give a worker a job and return what came of it; exploration on its host gives way.
 
         Raises:
             Unavailable: no result came in time.
         """
+        host = host_of(worker)
+        self._asked[host] += 1
+        try:
+            await self._clear(host)
+            return await self._give(worker, job, asyncio.get_running_loop().create_future())
+        finally:
+            self._asked[host] -= 1
+            self._asked_at[host] = self._clock()
+
+    def is_quiet(self, worker: WorkerState) -> bool:
+        """Return whether a worker's host runs nothing that this agent knows of."""
+        host = host_of(worker)
+        since = self._clock() - self._asked_at.get(host, float("-inf"))
+        return not self._asked[host] and host not in self._exploring and since >= QUIET_SECONDS
+
+    async def explore(self, worker: WorkerState, job: RunJob) -> JobResult:
+        """Give a quiet worker a job that gives way to any other; return what came of it.
+
+        Raises:
+            Vanished: the worker is gone.
+            Unavailable: no result came in time.
+        """
+        host = host_of(worker)
+        assert self.is_quiet(worker), "exploration begins only where it is quiet"
+        one = _Exploring(worker.worker_id, job.job_id, asyncio.get_running_loop().create_future())
+        self._exploring[host] = one
+        try:
+            result = await self._give(worker, job, one.result)
+        finally:
+            del self._exploring[host]
+        if one.cancelled and result.outcome != "ok":
+            return result.model_copy(update={"outcome": "gave_way"})
+        return result
+
+    async def _clear(self, host: str) -> None:
+        """Cancel what explores on a host, and wait until it has ended, or nearly so."""
+        one = self._exploring.get(host)
+        if one is None:
+            return
+        one.cancelled = True
+        cancel = CancelJob(job_id=one.job_id).model_dump_json().encode()
+        await self._bus.publish(Outgoing(topics.worker(one.worker_id, "jobs"), cancel))
+        await asyncio.wait([one.result], timeout=GIVE_WAY_SECONDS)
+
+    async def _give(
+        self, worker: WorkerState, job: RunJob, result: asyncio.Future[JobResult]
+    ) -> JobResult:
         correlation = uuid.uuid4().bytes
-        result: asyncio.Future[JobResult] = asyncio.get_running_loop().create_future()
         self._waiting[correlation] = result
         try:
             async with asyncio.timeout(job.deadline_s + SLACK_SECONDS):
@@ -114,6 +194,8 @@ class Dispatcher:
         if delivery.topic != self._results:
             state = decode_worker_state(delivery.payload)
             self.workers[state.worker_id] = state
+            if state.status == "offline":
+                self._lose(state.worker_id)
             return
         waiting = self._waiting.pop(delivery.correlation_data or b"", None)
         if waiting is None or waiting.done():
@@ -122,6 +204,17 @@ class Dispatcher:
             waiting.set_result(decode_result(delivery.payload))
         except PlacewiseError as error:
             waiting.set_exception(error)
+
+    def _lose(self, worker_id: str) -> None:
+        """End the wait for what a worker was exploring. A job may still come back with it."""
+        for one in self._exploring.values():
+            if one.worker_id == worker_id and not one.result.done():
+                one.result.set_exception(Vanished(f"{worker_id} has vanished"))
+
+
+def host_of(worker: WorkerState) -> str:
+    """Return what tells a worker's machine from others; its own name where it is not known."""
+    return worker.host or worker.worker_id
 
 
 def is_wanted(worker: WorkerState, request: ExecuteRequest) -> bool:

@@ -23,6 +23,7 @@ from prometheus_client import (
 
 from agent.bus.port import ConnectionState
 from schemas.codes import error_codes
+from schemas.explore import JobState
 from schemas.measurement import PromisedMetric
 from schemas.topics import REQUEST_KINDS
 
@@ -171,6 +172,29 @@ class AgentMetrics:
             "Memory that what was learnt takes, counted every ten seconds.",
             registry=registry,
         )
+        self._exploration_jobs = _Series(
+            Counter(
+                "placewise_exploration_jobs",
+                "Benchmarks that workers were given unasked, by what became of them.",
+                ["state"],
+                registry=registry,
+            ),
+            (*(state for state in get_args(JobState) if state != "running"), UNKNOWN),
+        )
+        self._exploration_left = Gauge(
+            "placewise_exploration_left",
+            "What is left of the budget for exploration, in its unit.",
+            registry=registry,
+        )
+        self._exploration_gain = _Series(
+            Gauge(
+                "placewise_exploration_gain",
+                "Shares of uncertainty that exploration removed, added up; and was expected to.",
+                ["which"],
+                registry=registry,
+            ),
+            ("expected", "measured"),
+        )
         self._connection = _Series(
             Gauge(
                 "placewise_bus_connection",
@@ -232,6 +256,16 @@ class AgentMetrics:
     def alert(self, kind: str) -> None:
         """Count an alert."""
         self._alerts[kind].inc()
+
+    def explored(self, state: JobState) -> None:
+        """Count a benchmark that ended."""
+        self._exploration_jobs[state].inc()
+
+    def exploration(self, left: float, expected_gain: float, gain: float) -> None:
+        """Note what is left of the budget, and what was gained so far."""
+        self._exploration_left.set(left)
+        self._exploration_gain["expected"].set(expected_gain)
+        self._exploration_gain["measured"].set(gain)
 
     def quarantined(self, count: int) -> None:
         """Note how many measurements are set aside."""

@@ -24,6 +24,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from agent.budget import parse_budget
 from schemas.errors import BadInput, ErrorDetail, shown
 
 ENV_PREFIX = "PLACEWISE_"
@@ -54,6 +55,15 @@ def _agent_id(value: str) -> str:
     """Keep the id to one topic level that no MQTT client misreads."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
         raise ValueError("1 to 64 letters, digits, dots, dashes or underscores, no topic separator")
+    return value
+
+
+def _budget(value: str) -> str:
+    """Refuse what is no budget, or one of zero."""
+    try:
+        parse_budget(value)
+    except BadInput as error:
+        raise ValueError(error.details[0].expected) from None
     return value
 
 
@@ -101,6 +111,9 @@ class Settings(BaseSettings):
     max_batch_events: int = Field(256, ge=1, le=10_000, description="Events taken at a time")
     snapshot_every_events: int = Field(50_000, ge=1)
     knowledge: bool = Field(True, description="Begin with the public measurements that ship")
+    explore: Annotated[str, AfterValidator(_budget)] | None = Field(
+        None, description="Budget of what idle workers measure unasked: 50, 10min, 2kJ"
+    )
 
     @property
     def store_named(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+from agent.budget import parse_budget
 from agent.bus.address import BrokerAddress, parse_address
 from agent.bus.embedded import HOST, EmbeddedBroker
 from agent.bus.mqtt import MqttBus, MqttConfig
@@ -91,4 +92,5 @@ def daemon_config(settings: Settings) -> DaemonConfig:
         inbox_capacity=settings.inbox_capacity,
         max_batch_events=settings.max_batch_events,
         snapshot_every_events=settings.snapshot_every_events,
+        explore=None if settings.explore is None else parse_budget(settings.explore),
     )

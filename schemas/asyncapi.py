@@ -49,8 +49,14 @@ _AGENT_CHANNELS: dict[str, tuple[topics.AgentChannel, str]] = {
         "refinements",
         "Attempts to make learned state better, with what they came to.",
     ),
+    "wanted_event": (
+        "wanted",
+        "Retained. Benchmarks that no worker can run: whoever can, publishes what was measured.",
+    ),
     "dead_letter": ("dead_letters", "Messages that were refused, with the reason."),
 }
+
+_RETAINED = {"agent_state", "wanted_event"}
 
 
 def document() -> dict[str, Any]:
@@ -160,7 +166,7 @@ def _operations() -> dict[str, Any]:
     operations["take_job_result"] = _operation("receive", "job_results", messages=("job_result",))
     operations["take_worker_state"] = _operation("receive", "worker_state", retain=True)
     for name in _AGENT_CHANNELS:
-        operations[f"publish_{name}"] = _operation("send", name, retain=name == "agent_state")
+        operations[f"publish_{name}"] = _operation("send", name, retain=name in _RETAINED)
     return operations
 
 

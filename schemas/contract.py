@@ -26,6 +26,7 @@ from pydantic_core import core_schema
 from schemas import errors
 from schemas.events import BenchmarkEvent, CloudEvent, ExecutionEvent
 from schemas.examples import EXAMPLES, WHEN
+from schemas.explore import Wanted
 from schemas.jobs import CancelJob, JobResult, RunJob, WorkerState
 from schemas.published import AgentState, Alert, DeadLetter, Decision, Validation
 from schemas.refinement import Refinement
@@ -67,6 +68,12 @@ class RefinementEvent(CloudEvent[Refinement]):
     """Learned state was made anew, and kept or not."""
 
     type: Literal["placewise.refinement.v1"]
+
+
+class WantedEvent(CloudEvent[Wanted]):
+    """Benchmarks that are worth running, and that no worker of the agent can run."""
+
+    type: Literal["placewise.wanted.v1"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +131,7 @@ def messages() -> list[WireMessage]:
         WireMessage("validation_event", ValidationEvent, "agent"),
         WireMessage("alert_event", AlertEvent, "agent"),
         WireMessage("refinement_event", RefinementEvent, "agent"),
+        WireMessage("wanted_event", WantedEvent, "agent"),
         WireMessage("dead_letter", DeadLetter, "agent"),
         WireMessage("run_job", RunJob, "clients"),
         WireMessage("cancel_job", CancelJob, "clients"),

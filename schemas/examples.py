@@ -17,6 +17,13 @@ from schemas.exploration import (
     MeasuredGain,
     WantedBenchmark,
 )
+from schemas.explore import (
+    ExplorationBudget,
+    ExplorationJob,
+    ExploreReply,
+    ExploreRequest,
+    Wanted,
+)
 from schemas.jobs import (
     CancelJob,
     HeldModel,
@@ -480,6 +487,32 @@ EXAMPLES: dict[str, Message] = {
             )
         ],
     ),
+    "explore_request": ExploreRequest(),
+    "explore_reply": ExploreReply(
+        budget=ExplorationBudget(text="50", unit="runs", limit=50.0, spent=12.0, left=37.0),
+        jobs={"running": 1, "done": 11, "failed": 0, "lost": 1, "gave_way": 0},
+        sent=13,
+        running=[
+            ExplorationJob(
+                job_id="explore-5f0c4e-13",
+                worker="rack1-native",
+                model="resnet50",
+                hardware="a100-80gb",
+                batch_size=16,
+                state="running",
+                expected_gain=0.08,
+            )
+        ],
+        recent=[],
+        wanted=[],
+        elsewhere=[_WANTED],
+        waiting={"laptop-native": "it runs on its battery"},
+        unsaid={"rack1-native": ["whether it runs on a battery"]},
+        expected_gain=0.61,
+        gain=0.57,
+        uncertainty=0.21,
+    ),
+    "wanted_event": Wanted(benchmarks=[_WANTED]),
     "refinement_event": _REFINEMENT,
     "error_reply": ErrorReply(
         error=ErrorBody(

@@ -26,7 +26,9 @@ from schemas.models import ModelId, Sha256, Size, Symbol
 
 WorkerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 JobId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,80}$")]
-JobOutcome = Literal["ok", "failed", "out_of_memory", "wrong_output", "too_late", "refused"]
+JobOutcome = Literal[
+    "ok", "failed", "out_of_memory", "wrong_output", "too_late", "refused", "gave_way"
+]
 MAX_MODELS = 32
 
 
@@ -67,6 +69,11 @@ class RunJob(Message):
     )
     measure_memory: bool = Field(
         True, description="Measure the peak in a pass of its own, which loads everything anew"
+    )
+    gives_way: bool = Field(
+        False,
+        description="Nobody waits for it: a native worker runs it only while no other job is "
+        "there, and ends it when one comes; the outcome is then `gave_way`",
     )
     deadline_s: Annotated[float, Field(gt=0, le=3_600)] = 120.0
     decision_id: Name | None = Field(None, description="Goes into the execution event")
@@ -222,6 +229,14 @@ class BrowserKind(Message):
     )
 
 
+class Gauges(Message):
+    """How a worker's machine is. What its platform does not tell is None."""
+
+    temperature_c: float | None = Field(None, description="Of the hottest part that tells")
+    on_battery: bool | None = Field(None, description="Whether it runs on a battery now")
+    tells_energy: bool = Field(False, description="Whether results of its jobs have power, energy")
+
+
 class WorkerState(Message):
     """Retained on `workers/{id}/state`; the will publishes `offline` when the worker vanishes."""
 
@@ -230,8 +245,12 @@ class WorkerState(Message):
     status: Literal["online", "offline"]
     since: AwareDatetime
     hardware: HardwareSpec | None = None
+    host: Name | None = Field(
+        None, description="The machine, as far as it is known: workers of one disturb each other"
+    )
     memory_mb: Quantity | None = None
     cores: Count | None = None
+    gauges: Gauges | None = Field(None, description="Told anew when they have changed")
     runtime: Name | None = None
     backends: list[Name] = []
     models: list[HeldModel] = []

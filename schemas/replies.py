@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, Field
 from schemas.base import Message
 from schemas.capacity import CapacityReply
 from schemas.exploration import ActiveLearningReply
+from schemas.explore import ExploreReply
 from schemas.jobs import EmbeddingReuse, JobResult, WorkerState
 from schemas.measurement import MetricName, PromisedMetric, StrategyName
 from schemas.quarantine import QuarantineReply, ReleaseReply
@@ -422,4 +423,5 @@ AnyReply = (
     | UpdateReply
     | ActiveLearningReply
     | ValidationReply
+    | ExploreReply
 )

@@ -11,6 +11,7 @@ from schemas.base import Count, Message, Name, Quantity, Request, Share, Weight
 from schemas.capacity import Find
 from schemas.errors import BadInput, ErrorDetail, MalformedPayload, UnknownRequest, shown
 from schemas.exploration import ActiveLearningRequest
+from schemas.explore import ExploreRequest
 from schemas.measurement import (
     HardwareRef,
     HardwareSpec,
@@ -399,6 +400,7 @@ AnyRequest = (
     | UpdateRequest
     | ActiveLearningRequest
     | ValidationRequest
+    | ExploreRequest
 )
 
 REQUESTS: dict[RequestKind, type[AnyRequest]] = {
@@ -419,6 +421,7 @@ REQUESTS: dict[RequestKind, type[AnyRequest]] = {
     "update": UpdateRequest,
     "active_learning": ActiveLearningRequest,
     "validation": ValidationRequest,
+    "explore": ExploreRequest,
 }
 
 

@@ -28,6 +28,7 @@ RequestKind = Literal[
     "update",
     "active_learning",
     "validation",
+    "explore",
 ]
 REQUEST_KINDS: tuple[RequestKind, ...] = get_args(RequestKind)
 
@@ -36,7 +37,9 @@ REQUEST_FILTER = f"{REQUESTS}/#"
 WORKERS = f"{PREFIX}/workers"
 WORKER_STATE_FILTER = f"{WORKERS}/+/state"
 
-AgentChannel = Literal["state", "decisions", "validations", "alerts", "refinements", "dead_letters"]
+AgentChannel = Literal[
+    "state", "decisions", "validations", "alerts", "refinements", "wanted", "dead_letters"
+]
 AGENT_CHANNELS: tuple[AgentChannel, ...] = get_args(AgentChannel)
 
 WorkerChannel = Literal["state", "jobs"]

@@ -7,7 +7,9 @@ for one of its tabs holds for the others.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
+import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -72,6 +74,12 @@ class Group:
         """
         return max(1, self.cores - 1) if self.capabilities.wasm.threads else 1
 
+    @property
+    def host(self) -> str | None:
+        """The machine of the tabs: its address, this machine's name; None if they have several."""
+        hosts = {tab.host for tab in self.tabs.values()}
+        return _machine(hosts.pop()) if len(hosts) == 1 else None
+
     def runtime(self, engine: str) -> str:
         """Return what runs models there, as cells name it (see `agent.browsers.cells`)."""
         return f"{engine} {self.backend} {self.browser}"
@@ -111,6 +119,7 @@ class Group:
             status=status,
             since=since,
             hardware=self.hardware,
+            host=self.host,
             memory_mb=None if memory is None else memory * _MB_PER_GB,
             cores=self.cores,
             runtime=self.runtime(engine),
@@ -157,6 +166,14 @@ def held(manifest: ModelManifest, backend: Backend) -> list[HeldModel]:
             for one in manifest.text_models
         ]
     return models
+
+
+def _machine(address: str) -> str | None:
+    try:
+        here = ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return None
+    return socket.gethostname() if here else address
 
 
 def _worker_id(

@@ -20,6 +20,7 @@ from agent.cli import (
     data,
     demo,
     evaluate,
+    exploration,
     exploring,
     memory,
     questions,
@@ -65,6 +66,7 @@ app.command("compare-strategies")(working.compare_strategies)
 app.command("browsers")(browsing.browsers)
 app.command("best-browser")(browsing.best_browser)
 app.command("detect-browsers")(browsing.detect_browsers)
+app.add_typer(exploration.explore_app, name="explore")
 app.command("status")(questions.status)
 app.command("active-learning")(exploring.active_learning)
 app.command("evaluate")(evaluate.evaluate)

@@ -43,13 +43,23 @@ def run(
         bool | None,
         typer.Option("--knowledge/--no-knowledge", help="Begin with shipped public measurements."),
     ] = None,
+    explore: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BUDGET",
+            help="Have idle workers measure what is most worth knowing: at most 50 benchmarks, "
+            "10min of their time, 2kJ.",
+        ),
+    ] = None,
 ) -> None:
     """Run the agent until it is told to stop (SIGTERM, Ctrl-C).
 
     With no broker configured it brings its own, on loopback. Settings also come from the
     environment (PLACEWISE_…) and from a file (--config).
     """
-    settings = load_settings(config, broker=broker, store=store, knowledge=knowledge)
+    settings = load_settings(
+        config, broker=broker, store=store, knowledge=knowledge, explore=explore
+    )
     configure_logging(settings)
     sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -15,6 +15,7 @@ from agent.heart.predictor import Predictor
 from agent.heart.thought import Thought
 from schemas.errors import BadInput, Unavailable
 from schemas.exploration import ActiveLearningRequest
+from schemas.explore import ExploreRequest
 from schemas.measurement import METRICS, HardwareSpec, MetricName
 from schemas.replies import (
     AnyReply,
@@ -76,8 +77,8 @@ def answer(
             return place(predictor, company, request, request_id)
         case StrategyRequest():
             return strategy(predictor, company, request, request_id)
-        case ExecuteRequest() | BestBrowserRequest() | BrowsersRequest():
-            raise Unavailable("the heart alone runs nothing: a worker does, and the desk asks it")
+        case ExecuteRequest() | BestBrowserRequest() | BrowsersRequest() | ExploreRequest():
+            raise Unavailable("the heart alone runs nothing: a worker does, and the agent asks it")
         case StatusRequest() | ModelsRequest() | UpdateRequest() | ValidationRequest():
             raise Unavailable("the heart alone does not know how the agent is, nor its ledger")
         case CapacityRequest() | QuarantineRequest() | ReleaseRequest() | ActiveLearningRequest():

@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+from schemas.jobs import Gauges
+
 _MEBI: Final = 1 << 20
 _RESET_PEAK: Final = "5"
 """Written to `clear_refs`, it makes the peak begin anew (Linux, proc(5))."""
@@ -16,6 +18,11 @@ _STATUS: Final = Path("/proc/self/status")
 _CLEAR: Final = Path("/proc/self/clear_refs")
 _CPU: Final = Path("/proc/cpuinfo")
 _RAPL: Final = Path("/sys/class/powercap")
+_ZONES: Final = "class/thermal/thermal_zone*/temp"
+_SENSORS: Final = "class/hwmon/hwmon*/temp*_input"
+_SUPPLIES: Final = "class/power_supply/*"
+_COLDEST_C, _HOTTEST_C = -40.0, 150.0
+"""What lies outside is a sensor that is not connected."""
 
 
 def cores() -> int:
@@ -70,6 +77,41 @@ def energy_j() -> float | None:
     except OSError:  # mostly kept from those who are not root
         return None
     return sum(found) / 1e6 if found else None
+
+
+def gauges(system: Path = Path("/sys")) -> Gauges:
+    """Return how warm this machine is and what it runs on, as far as the kernel tells.
+
+    Args:
+        system: where the kernel tells it (Linux, sysfs-class-thermal, -hwmon, -power).
+    """
+    found = [*system.glob(_ZONES), *system.glob(_SENSORS)]
+    told = [one / 1_000 for path in found if (one := _number(path)) is not None]
+    warm = [one for one in told if _COLDEST_C < one < _HOTTEST_C]
+    return Gauges(
+        temperature_c=max(warm, default=None),
+        on_battery=_on_battery(system),
+        tells_energy=energy_j() is not None,
+    )
+
+
+def _on_battery(system: Path) -> bool | None:
+    """Return whether a battery is drawn from; None where no supply is told, as in most servers."""
+    supplies = list(system.glob(_SUPPLIES))
+    # A mouse has a battery too: its scope is `Device`.
+    own = [one for one in supplies if _text(one / "scope").strip() != "Device"]
+    batteries = [one for one in own if _text(one / "type").strip() == "Battery"]
+    mains = [online for one in own if (online := _number(one / "online")) is not None]
+    if not batteries:
+        return False if mains else None
+    return any(_text(one / "status").strip() == "Discharging" for one in batteries)
+
+
+def _number(path: Path) -> float | None:
+    try:
+        return float(_text(path))
+    except ValueError:
+        return None
 
 
 def _field(name: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from agent.worker.report import execution_of
 from schemas import topics
 from schemas.errors import BadInput, ErrorReply
 from schemas.events import EXECUTION_TYPE, envelope
-from schemas.jobs import CancelJob, HeldModel, JobResult, RunJob, WorkerState, decode_job
+from schemas.jobs import CancelJob, Gauges, HeldModel, JobResult, RunJob, WorkerState, decode_job
 from schemas.measurement import HardwareSpec
 from schemas.models import ModelManifest
 
@@ -27,6 +28,9 @@ REMEMBERED_RESULTS = 256
 
 WAITING_JOBS = 64
 CONNECTED_POLL_SECONDS = 0.01
+GAUGE_SECONDS = 5.0
+_WARMER_C = 2.0
+"""A change of temperature that is worth telling."""
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +48,9 @@ def native_state(
             name=gauges.hardware_name(),
             hardware_class="gpu" if engine.backends[0] == "cuda" else "cpu",
         ),
+        host=socket.gethostname(),
         memory_mb=gauges.machine_memory_mb(),
+        gauges=gauges.gauges(),
         cores=gauges.cores(),
         runtime=engine.runtime,
         backends=engine.backends,
@@ -96,6 +102,7 @@ class WorkerService:
         self._waiting: asyncio.Queue[tuple[Delivery, RunJob]] = asyncio.Queue(WAITING_JOBS)
         self._cancelled: OrderedDict[str, None] = OrderedDict()
         self._results: OrderedDict[str, JobResult] = OrderedDict()
+        self._others = 0
         self._stopping = asyncio.Event()
         self.done = 0
 
@@ -110,12 +117,14 @@ class WorkerService:
                 tasks.create_task(self._bus.run(), name="worker-bus"),
                 tasks.create_task(self._take(), name="worker-take"),
                 tasks.create_task(self._work(), name="worker-work"),
+                tasks.create_task(self._tell_gauges(), name="worker-gauges"),
             ]
             while self._bus.state != "connected":  # noqa: ASYNC110 - the port tells its state only
                 await asyncio.sleep(CONNECTED_POLL_SECONDS)
             await self._bus.publish(state_message(self._state))
             on_ready()
             await self._stopping.wait()
+            running.pop().cancel()  # it must not say `online` once more
             self._cancelled.update(dict.fromkeys(job.job_id for _, job in self._left()))
             await self._bus.publish(gone(self._state.worker_id, datetime.now(UTC)))
             for one in running[1:]:
@@ -148,6 +157,8 @@ class WorkerService:
                 while len(self._cancelled) > REMEMBERED_RESULTS:
                     self._cancelled.popitem(last=False)
             case RunJob():
+                if not job.gives_way:
+                    self._others += 1
                 await self._waiting.put((delivery, job))
 
     async def _work(self) -> None:
@@ -156,13 +167,22 @@ class WorkerService:
             result = self._results.get(job.job_id)
             if result is None:
                 result = await self._run(job)
+            if not job.gives_way:
+                self._others -= 1
             await self._reply(delivery, job, result.model_dump_json(exclude_none=True).encode())
 
     async def _run(self, job: RunJob) -> JobResult:
-        def cancelled() -> bool:
-            return job.job_id in self._cancelled
+        def in_the_way() -> bool:
+            return job.gives_way and self._others > 0
 
+        def cancelled() -> bool:
+            return job.job_id in self._cancelled or in_the_way()
+
+        if in_the_way():
+            return self._gave_way(job)
         result = await asyncio.to_thread(self._engine.run, job, self._state.worker_id, cancelled)
+        if result.outcome == "refused" and in_the_way():
+            return self._gave_way(job)
         if result.outcome == "ok" and job.publish:
             result = result.model_copy(update={"event_id": f"{job.job_id}"})
             await self._publish(result)
@@ -172,6 +192,24 @@ class WorkerService:
         self.done += 1
         log.info("job_done", job_id=job.job_id, outcome=result.outcome, problem=result.message)
         return result
+
+    def _gave_way(self, job: RunJob) -> JobResult:
+        return JobResult(
+            job_id=job.job_id,
+            worker_id=self._state.worker_id,
+            outcome="gave_way",
+            message="another job is there",
+            decision_id=job.decision_id,
+        )
+
+    async def _tell_gauges(self) -> None:
+        """Tell the state anew when the machine is warmer, cooler, or runs on something else."""
+        while True:
+            await asyncio.sleep(GAUGE_SECONDS)
+            now = await asyncio.to_thread(gauges.gauges)
+            if _differs(self._state.gauges, now):
+                self._state = self._state.model_copy(update={"gauges": now})
+                await self._bus.publish(state_message(self._state))
 
     async def _publish(self, result: JobResult) -> None:
         event = envelope(
@@ -195,6 +233,13 @@ class WorkerService:
         await self._bus.publish(
             Outgoing(topic, payload, correlation_data=delivery.correlation_data)
         )
+
+
+def _differs(told: Gauges | None, now: Gauges) -> bool:
+    if told is None or told.temperature_c is None or now.temperature_c is None:
+        return told != now
+    warmer = abs(now.temperature_c - told.temperature_c) >= _WARMER_C
+    return warmer or told.on_battery != now.on_battery
 
 
 def new_worker_id(host: str) -> str:

@@ -85,7 +85,7 @@ def test_nobody_outside_can_add_a_series() -> None:
 
 def test_series_stay_bounded() -> None:
     # Rendering costs about 0.1 ms per histogram series: this bound keeps a scrape cheap.
-    assert len(samples(AgentMetrics())) < 700
+    assert len(samples(AgentMetrics())) < 900
 
 
 def test_every_error_has_its_series() -> None:

@@ -1,0 +1,334 @@
+"""The explorer: gives idle workers the benchmarks that are most worth knowing, within a budget.
+
+It owns its jobs and what they cost. What they measured comes back as events, like anybody's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from agent.budget import Budget
+from agent.dispatch import Dispatcher, Vanished, host_of
+from agent.heart.cells import cell_of
+from agent.learning.cell import Cell
+from agent.metrics import AgentMetrics
+from agent.runnable import Runnable, runnable, unsaid, why_not
+from schemas.errors import PlacewiseError
+from schemas.exploration import ActiveLearningReply, WantedBenchmark
+from schemas.explore import ExplorationBudget, ExplorationJob, ExploreReply, JobState
+from schemas.jobs import JobModel, JobResult, RunJob, WorkerState
+
+REPEATS = 5
+LONGEST_SECONDS = 20.0
+"""What one benchmark may take: paying work that comes never waits long."""
+
+PAUSE_SECONDS = 0.2
+LEARNT_SECONDS = 5.0
+"""How long to wait for what was measured to be learnt, before it is left out of gains."""
+
+TRIES = 2
+"""How often a benchmark that fails, or vanishes with its worker, is given to workers."""
+
+SHOWN = 10
+RECENT = 50
+ID_PREFIX = "explore-"
+
+log = structlog.get_logger(__name__)
+
+Rank = Callable[[Sequence[Runnable]], Awaitable[ActiveLearningReply]]
+"""Orders what can be run, the most wanted first, and says how uncertain it all is."""
+
+
+@dataclass(slots=True)
+class _Job:
+    """A benchmark under way, or what became of it; `told` is what others are shown of it."""
+
+    told: ExplorationJob
+    cell: Cell
+    sent_at: float
+
+
+class Explorer:
+    """Decides which worker measures what, and accounts for it.
+
+    Args:
+        budget: None to explore nothing.
+        dispatcher: knows the workers, and which of them have work.
+        rank: orders benchmarks.
+        learnt: returns once all that was logged so far is learnt.
+        metrics: counts jobs and gains.
+        clock: seconds that never jump; given by tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        budget: Budget | None,
+        dispatcher: Dispatcher,
+        rank: Rank,
+        learnt: Callable[[], Awaitable[None]],
+        metrics: AgentMetrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._budget = budget
+        self._dispatcher = dispatcher
+        self._rank = rank
+        self._learnt = learnt
+        self._metrics = metrics
+        self._clock = clock
+        self._run = uuid.uuid4().hex[:8]
+        self._sent = 0
+        self._spent = 0.0
+        self._states: Counter[JobState] = Counter()
+        self._running: dict[str, _Job] = {}
+        self._recent: deque[_Job] = deque(maxlen=RECENT)
+        self._tried: Counter[Cell] = Counter()
+        self._measured: Counter[Cell] = Counter()
+        self._arrived: dict[str, asyncio.Event] = {}
+        self._unranked: list[_Job] = []
+        self._ranked: ActiveLearningReply | None = None
+        self._ranked_cells: frozenset[Cell] = frozenset()
+        self._expected_gain = self._gain = 0.0
+
+    # What others ask and tell
+
+    def status(self) -> ExploreReply:
+        """Return how it goes."""
+        ranked = self._ranked
+        return ExploreReply(
+            budget=self._told_budget(),
+            jobs={"running": len(self._running), **{state: self._states[state] for state in _ENDS}},
+            sent=self._sent,
+            running=[job.told for job in self._running.values()],
+            recent=[job.told for job in reversed(self._recent)],
+            wanted=[] if ranked is None else self._open(ranked.wanted)[:SHOWN],
+            elsewhere=[],
+            waiting=self._waiting(),
+            unsaid={
+                one.worker_id: what
+                for one in (self._online() if self._budget is not None else [])
+                if (what := unsaid(one))
+            },
+            expected_gain=self._expected_gain,
+            gain=self._gain,
+            uncertainty=None if ranked is None else ranked.uncertainty,
+        )
+
+    def submitted(self, event_ids: Iterable[str]) -> None:
+        """Take note of events that were handed over to be logged."""
+        for event_id in event_ids:
+            for job_id, arrived in self._arrived.items():
+                if event_id.startswith(job_id):
+                    arrived.set()
+
+    # The task
+
+    async def work(self) -> None:
+        """Explore until the budget is spent, and go on watching, for ever. The task `explorer`."""
+        if self._budget is None:
+            return
+        async with asyncio.TaskGroup() as jobs:
+            while True:
+                self._metrics.exploration(self._left(), self._expected_gain, self._gain)
+                for job, worker, what in await self._chosen():
+                    jobs.create_task(self._see_through(job, worker, what), name="exploration-job")
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _chosen(self) -> list[tuple[_Job, WorkerState, RunJob]]:
+        """Return the jobs to give out now, at most one for each quiet host."""
+        able = [one for one in self._online() if self._why_not(one) is None]
+        if self._left() <= 0 or not any(map(self._dispatcher.is_quiet, able)):
+            return []
+        cells = runnable(able)
+        await self._rank_anew(cells)
+        assert self._ranked is not None
+        chosen: list[tuple[_Job, WorkerState, RunJob]] = []
+        taken: set[str] = set()
+        by_id = {one.worker_id: one for one in able}
+        for wanted in self._open(self._ranked.wanted):
+            cell = cell_of(wanted.model, wanted.hardware, wanted.setup)
+            for worker_id in cells[cell].workers if cell in cells else ():
+                worker = by_id[worker_id]
+                if self._left() <= 0:
+                    return chosen
+                if host_of(worker) in taken or not self._dispatcher.is_quiet(worker):
+                    continue
+                taken.add(host_of(worker))
+                chosen.append(self._begin(wanted, cell, worker))
+                break
+        return chosen
+
+    async def _rank_anew(self, cells: dict[Cell, Runnable]) -> None:
+        """Rank, and give what ended since the last ranking its share of what was gained."""
+        ended, self._unranked = self._unranked, []
+        before, same = self._ranked, self._ranked_cells == cells.keys()
+        if before is not None and same and not ended:
+            return
+        self._ranked = after = await self._rank(list(cells.values()))
+        self._ranked_cells = frozenset(cells)
+        if before is None or not same or not before.uncertainty:
+            return
+        gain = 1 - (after.uncertainty / before.uncertainty) ** 2
+        expected = sum(job.told.expected_gain for job in ended)
+        for job in ended:
+            share = job.told.expected_gain / expected if expected else 1 / len(ended)
+            job.told = job.told.model_copy(update={"gain": gain * share})
+            self._expected_gain += job.told.expected_gain
+            self._gain += gain * share
+
+    def _begin(
+        self, wanted: WantedBenchmark, cell: Cell, worker: WorkerState
+    ) -> tuple[_Job, WorkerState, RunJob]:
+        self._sent += 1
+        told = ExplorationJob(
+            job_id=f"{ID_PREFIX}{self._run}-{self._sent}",
+            worker=worker.worker_id,
+            model=wanted.model.name,
+            hardware=wanted.hardware.name,
+            batch_size=wanted.setup.batch_size or 1,
+            state="running",
+            expected_gain=wanted.expected_gain,
+        )
+        job = _Job(told, cell, self._clock())
+        self._running[told.job_id] = job
+        self._arrived[told.job_id] = asyncio.Event()
+        return job, worker, self._job_of(told, worker)
+
+    def _job_of(self, told: ExplorationJob, worker: WorkerState) -> RunJob:
+        hashes = {one.model: one.sha256 for one in worker.models}
+        longest = LONGEST_SECONDS
+        if self._budget is not None and self._budget.unit == "s":
+            longest = min(longest, max(1.0, self._budget.limit - self._spent))
+        return RunJob(
+            job_id=told.job_id,
+            models=[
+                JobModel(
+                    model=told.model, sha256=hashes.get(told.model), batch_size=told.batch_size
+                )
+            ],
+            strategy="sequential",
+            waves=[[told.model]],
+            repeats=REPEATS,
+            # A browser's memory takes it seconds to tell.
+            measure_memory=worker.kind == "native",
+            gives_way=True,
+            deadline_s=longest,
+        )
+
+    async def _see_through(self, job: _Job, worker: WorkerState, what: RunJob) -> None:
+        """Have a benchmark run, and account for it."""
+        result: JobResult | None = None
+        state: JobState = "failed"
+        try:
+            result = await self._dispatcher.explore(worker, what)
+            message = result.message
+            if result.outcome in ("ok", "gave_way"):
+                state = "done" if result.outcome == "ok" else "gave_way"
+        except Vanished as error:
+            state, message = "lost", error.message
+        except PlacewiseError as error:
+            message = error.message
+        if state == "done":
+            await self._wait_until_learnt(what.job_id)
+        self._end(job, state, message, result)
+
+    async def _wait_until_learnt(self, job_id: str) -> None:
+        try:
+            async with asyncio.timeout(LEARNT_SECONDS):
+                await self._arrived[job_id].wait()
+                await self._learnt()
+        except TimeoutError:
+            log.warning("exploration_not_learnt_yet", job_id=job_id)
+
+    def _end(self, job: _Job, state: JobState, message: str, result: JobResult | None) -> None:
+        job_id = job.told.job_id
+        del self._running[job_id], self._arrived[job_id]
+        seconds = self._clock() - job.sent_at
+        power_w = result.power_w if result is not None else None
+        # Loading and warming up draw power too: the mean of what was measured stands for them.
+        energy_j = None if power_w is None else power_w * seconds
+        job.told = job.told.model_copy(
+            update={"state": state, "message": message, "seconds": seconds, "energy_j": energy_j}
+        )
+        self._states[state] += 1
+        self._spent += self._cost(job.told)
+        self._recent.append(job)
+        match state:
+            case "done":
+                self._measured[job.cell] += 1
+                self._unranked.append(job)
+            case "failed" | "lost":
+                self._tried[job.cell] += 1
+        self._metrics.explored(state)
+        log.info("explored", job_id=job_id, state=state, what=job.told.model, problem=message)
+
+    # The budget
+
+    def _cost(self, told: ExplorationJob) -> float:
+        """Return what a job that ended took of the budget."""
+        unit = self._budget.unit if self._budget is not None else "runs"
+        if unit == "runs":
+            return 0.0 if told.state == "gave_way" else 1.0
+        return (told.seconds if unit == "s" else told.energy_j) or 0.0
+
+    def _left(self) -> float:
+        """Return what is left, with what runs now taken off at its most."""
+        if self._budget is None:
+            return 0.0
+        held = {"runs": 1.0, "s": LONGEST_SECONDS, "J": 0.0}[self._budget.unit]
+        return max(0.0, self._budget.limit - self._spent - held * len(self._running))
+
+    def _told_budget(self) -> ExplorationBudget | None:
+        if self._budget is None:
+            return None
+        return ExplorationBudget(
+            text=self._budget.text,
+            unit=self._budget.unit,
+            limit=self._budget.limit,
+            spent=self._spent,
+            left=self._left(),
+        )
+
+    # Workers and benchmarks
+
+    def _online(self) -> list[WorkerState]:
+        return [
+            one for _, one in sorted(self._dispatcher.workers.items()) if one.status == "online"
+        ]
+
+    def _why_not(self, worker: WorkerState) -> str | None:
+        return why_not(worker, energy=self._budget is not None and self._budget.unit == "J")
+
+    def _waiting(self) -> dict[str, str]:
+        """Return why each worker that is there gets nothing just now."""
+        if self._budget is None:
+            return {}
+        reasons: dict[str, str] = {}
+        for worker in self._online():
+            why = self._why_not(worker)
+            if why is None and self._left() <= 0:
+                why = "the budget is spent"
+            if why is None and not self._dispatcher.is_quiet(worker):
+                why = "its host is at work"
+            if why is not None:
+                reasons[worker.worker_id] = why
+        return reasons
+
+    def _open(self, wanted: Iterable[WantedBenchmark]) -> list[WantedBenchmark]:
+        """Return what may be given out, in order: what this run has measured comes last."""
+        cells = [(one, cell_of(one.model, one.hardware, one.setup)) for one in wanted]
+        running = {job.cell for job in self._running.values()}
+        free = [
+            (one, cell) for one, cell in cells if cell not in running and self._tried[cell] < TRIES
+        ]
+        return [one for one, _ in sorted(free, key=lambda pair: self._measured[pair[1]])]
+
+
+_ENDS: tuple[JobState, ...] = ("done", "failed", "lost", "gave_way")
