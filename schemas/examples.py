@@ -14,6 +14,11 @@ from schemas.events import BENCHMARK_TYPE, EXECUTION_TYPE, BenchmarkEvent, Execu
 from schemas.exploration import (
     ActiveLearningReply,
     ActiveLearningRequest,
+    BatchReply,
+    BatchRequest,
+    DecisionAtHand,
+    IntegrateReply,
+    IntegrateRequest,
     MeasuredGain,
     WantedBenchmark,
 )
@@ -513,6 +518,38 @@ EXAMPLES: dict[str, Message] = {
         uncertainty=0.21,
     ),
     "wanted_event": Wanted(benchmarks=[_WANTED]),
+    "batch_request": BatchRequest(
+        size=20, limits={"a100-80gb": 5}, availability={"a100-80gb": 0.5}, budget_s=3600.0
+    ),
+    "batch_reply": BatchReply(
+        wanted=[_WANTED],
+        candidates=1500,
+        cells=400,
+        uncertainty=0.31,
+        expected_uncertainty=0.29,
+        runs=1,
+        cost_s=40.0,
+        per_hardware={"a100-80gb": 1},
+    ),
+    "integrate_request": IntegrateRequest(budget=5, metric="throughput_per_s"),
+    "integrate_reply": IntegrateReply(
+        wanted=[_WANTED.model_copy(update={"decision_gain": 0.021})],
+        candidates=300,
+        cells=400,
+        uncertainty=0.31,
+        expected_uncertainty=0.29,
+        metric="throughput_per_s",
+        decisions=[
+            DecisionAtHand(
+                model="resnet50",
+                setup=_SETUP,
+                recommended="a100-80gb",
+                runner_up="l40s",
+                chance_best=0.74,
+                expected_regret=0.03,
+            )
+        ],
+    ),
     "refinement_event": _REFINEMENT,
     "error_reply": ErrorReply(
         error=ErrorBody(

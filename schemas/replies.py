@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field
 
 from schemas.base import Message
 from schemas.capacity import CapacityReply
-from schemas.exploration import ActiveLearningReply
+from schemas.exploration import ActiveLearningReply, BatchReply, IntegrateReply
 from schemas.explore import ExploreReply
 from schemas.jobs import EmbeddingReuse, JobResult, WorkerState
 from schemas.measurement import MetricName, PromisedMetric, StrategyName
@@ -424,4 +424,6 @@ AnyReply = (
     | ActiveLearningReply
     | ValidationReply
     | ExploreReply
+    | BatchReply
+    | IntegrateReply
 )

@@ -10,7 +10,7 @@ from pydantic import Field, Strict, ValidationError, model_validator
 from schemas.base import Count, Message, Name, Quantity, Request, Share, Weight
 from schemas.capacity import Find
 from schemas.errors import BadInput, ErrorDetail, MalformedPayload, UnknownRequest, shown
-from schemas.exploration import ActiveLearningRequest
+from schemas.exploration import ActiveLearningRequest, BatchRequest, IntegrateRequest
 from schemas.explore import ExploreRequest
 from schemas.measurement import (
     HardwareRef,
@@ -401,6 +401,8 @@ AnyRequest = (
     | ActiveLearningRequest
     | ValidationRequest
     | ExploreRequest
+    | BatchRequest
+    | IntegrateRequest
 )
 
 REQUESTS: dict[RequestKind, type[AnyRequest]] = {
@@ -422,6 +424,8 @@ REQUESTS: dict[RequestKind, type[AnyRequest]] = {
     "active_learning": ActiveLearningRequest,
     "validation": ValidationRequest,
     "explore": ExploreRequest,
+    "batch": BatchRequest,
+    "integrate": IntegrateRequest,
 }
 
 

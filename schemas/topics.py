@@ -29,6 +29,8 @@ RequestKind = Literal[
     "active_learning",
     "validation",
     "explore",
+    "batch",
+    "integrate",
 ]
 REQUEST_KINDS: tuple[RequestKind, ...] = get_args(RequestKind)
 

@@ -69,6 +69,8 @@ app.command("detect-browsers")(browsing.detect_browsers)
 app.add_typer(exploration.explore_app, name="explore")
 app.command("status")(questions.status)
 app.command("active-learning")(exploring.active_learning)
+app.command("batch")(exploring.batch)
+app.command("integrate")(exploring.integrate)
 app.command("evaluate")(evaluate.evaluate)
 
 

@@ -1,9 +1,10 @@
-"""Commands that ask what to measure next: active-learning."""
+"""Commands that ask what to measure next: active-learning, batch, integrate."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +14,8 @@ from rich.table import Table
 from agent.cli import options as opt
 from agent.cli.asking import ask
 from agent.settings import load_settings
-from schemas.exploration import ActiveLearningReply
+from schemas.errors import BadInput
+from schemas.exploration import ActiveLearningReply, BatchReply, IntegrateReply
 from schemas.topics import RequestKind
 
 Budget = Annotated[int, typer.Option(help="How many benchmarks.")]
@@ -36,6 +38,9 @@ CostPerHour = Annotated[
 ]
 Thompson = Annotated[bool, typer.Option("--thompson", help="Choose by a draw (see --seed).")]
 Seed = Annotated[int, typer.Option(help="Of what is drawn.")]
+
+_SHORT = {"throughput": "throughput_per_s", "latency": "latency_ms", "memory": "memory_mb"}
+_SHOWN_DECISIONS = 10
 
 out = Console()
 err = Console(stderr=True)
@@ -79,9 +84,128 @@ def active_learning(
         show(out, ActiveLearningReply.model_validate(reply))
 
 
+def batch(
+    size: Annotated[int, typer.Option(help="At most so many benchmarks.")] = 10,
+    limit: Annotated[
+        list[str] | None, typer.Option(help="HARDWARE=NUMBER of benchmarks; repeatable.")
+    ] = None,
+    availability: Annotated[
+        list[str] | None, typer.Option(help="HARDWARE=SHARE of time; repeatable.")
+    ] = None,
+    diversity: Annotated[float, typer.Option(help="0 to 1.")] = 0.3,
+    budget_runs: Annotated[int | None, typer.Option(help="Runs in all.")] = None,
+    budget_s: Annotated[float | None, typer.Option(help="Seconds in all.")] = None,
+    budget_j: Annotated[float | None, typer.Option(help="Joules in all.")] = None,
+    repeats: Annotated[int, typer.Option(help="How often each is run.")] = 1,
+    metric: Metrics = None,
+    model: Models = None,
+    hardware: Hardware = None,
+    hardware_class: HardwareClass = None,
+    batch_size: BatchSizes = None,
+    precision: Precisions = None,
+    runtime: Runtimes = None,
+    worth: WorthBy = "gain",
+    cost_per_hour: CostPerHour = None,
+    thompson: Thompson = False,
+    seed: Seed = 0,
+    request: opt.RequestFile = None,
+    broker: opt.Broker = None,
+    store: opt.StoreFile = None,
+    config: opt.Config = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Put together a batch of benchmarks under limits."""
+    body = (
+        opt.read_request(request)
+        if request
+        else {
+            "size": size,
+            "limits": {
+                name: _whole("--limit", value)
+                for name, value in opt.pairs("--limit", limit or []).items()
+            },
+            "availability": {
+                name: opt.number("--availability", value)
+                for name, value in opt.pairs("--availability", availability or []).items()
+            },
+            "diversity": diversity,
+            "repeats": repeats,
+            **opt.setup_of(budget_runs=budget_runs, budget_s=budget_s, budget_j=budget_j),
+            **_allowed(metric, model, hardware, hardware_class, batch_size, precision, runtime),
+            **_preferred(worth, cost_per_hour, thompson=thompson, seed=seed),
+        }
+    )
+    reply = _ask("batch", body, broker, store, config)
+    if as_json:
+        typer.echo(json.dumps(reply, indent=2))
+        return
+    found = BatchReply.model_validate(reply)
+    show(out, found)
+    shares = ", ".join(f"{count} on {name}" for name, count in found.per_hardware.items())
+    out.print(f"{found.runs} runs in {found.cost_s:.0f} s: {shares or 'nothing'}")
+
+
+def integrate(
+    budget: Budget = 5,
+    metric: Annotated[
+        str, typer.Option(help="throughput_per_s, latency_ms, memory_mb or power_w.")
+    ] = "throughput_per_s",
+    model: Models = None,
+    hardware: Hardware = None,
+    hardware_class: HardwareClass = None,
+    batch_size: BatchSizes = None,
+    precision: Precisions = None,
+    runtime: Runtimes = None,
+    worth: WorthBy = "gain",
+    cost_per_hour: CostPerHour = None,
+    output: Annotated[Path | None, typer.Option(help="Write the answer here, as JSON.")] = None,
+    request: opt.RequestFile = None,
+    broker: opt.Broker = None,
+    store: opt.StoreFile = None,
+    config: opt.Config = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Say which benchmarks would most change for the better what hardware is chosen."""
+    body = (
+        opt.read_request(request)
+        if request
+        else {
+            "budget": budget,
+            "metric": _SHORT.get(metric, metric),
+            **_allowed(None, model, hardware, hardware_class, batch_size, precision, runtime),
+            **_preferred(worth, cost_per_hour, thompson=False, seed=0),
+        }
+    )
+    reply = _ask("integrate", body, broker, store, config)
+    text = json.dumps(reply, indent=2)
+    if output is not None:
+        output.write_text(text + "\n", encoding="utf-8")
+    if as_json:
+        typer.echo(text)
+        return
+    found = IntegrateReply.model_validate(reply)
+    table = Table("model", "recommended", "runner-up", "surely the best", "expected loss")
+    for one in found.decisions[:_SHOWN_DECISIONS]:
+        table.add_row(
+            one.model,
+            one.recommended,
+            one.runner_up or "-",
+            f"{one.chance_best:.0%}",
+            f"{one.expected_regret:.2%}",
+        )
+    out.print(table)
+    show(out, found)
+
+
+def _whole(option: str, text: str) -> int:
+    if not text.isdigit():
+        raise BadInput.of_field(option, f"got {text!r}", "a whole number")
+    return int(text)
+
+
 def show(console: Console, reply: ActiveLearningReply) -> None:
     """Show wanted benchmarks, the first to run first."""
-    table = Table("", "model", "hardware", "set-up", "gain", "time")
+    table = Table("", "model", "hardware", "set-up", "gain", "for decisions", "time")
     for one in reply.wanted:
         setup = one.setup.model_dump(exclude_none=True)
         table.add_row(
@@ -92,6 +216,7 @@ def show(console: Console, reply: ActiveLearningReply) -> None:
             else f"{one.hardware.count} x {one.hardware.name}",
             ", ".join(_said(name, value) for name, value in setup.items()),
             f"{one.expected_gain:.2%}",
+            "-" if one.decision_gain is None else f"{one.decision_gain:.2%}",
             f"{one.cost_s:.0f} s",
         )
     console.print(table)

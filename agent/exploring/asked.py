@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from agent.exploring.batches import batch
 from agent.exploring.choosing import ASSUMED_S, Cost, Design, Field, wanted
+from agent.exploring.decisions import Choosing, deciding
 from agent.exploring.record import Record
 from agent.exploring.space import Space, space
 from agent.heart.predictor import Predictor
@@ -14,11 +18,18 @@ from schemas.errors import BadInput
 from schemas.exploration import (
     ActiveLearningReply,
     ActiveLearningRequest,
+    BatchRequest,
     ExplorationRequest,
+    IntegrateRequest,
     MeasuredGain,
 )
+from strategies.words import HIGHER_IS_BETTER
 
 MOST_TARGETS = 400
+MOST_DECISIONS, MOST_ALTERNATIVES = 30, 32
+_DEVIATIONS = 1.645
+"""Standard deviations in the half-width of a 90 % interval, were errors normal."""
+
 _SHOWN_GAINS = 10
 
 
@@ -33,6 +44,10 @@ def wanted_by(
     match request:
         case ActiveLearningRequest():
             return active_learning(predictor, record, request, request_id)
+        case BatchRequest():
+            return batch_of(predictor, record, request, request_id)
+        case IntegrateRequest():
+            return integrate(predictor, record, request, request_id)
     raise AssertionError(type(request))
 
 
@@ -79,6 +94,115 @@ def teaching_most(
         measured=earlier,
         reasons=reasons,
     )
+
+
+def batch_of(
+    predictor: Predictor, record: Record, request: BatchRequest, request_id: str
+) -> Thought:
+    """Leave to be thought which batch to run under limits.
+
+    Raises:
+        BadInput: as for `active_learning`, or a limit is on hardware that is not asked about.
+    """
+    field, found = field_of(predictor, record, request)
+    named = {cell.hardware for cell in record.measured} | {
+        one.name for one in request.hardware or ()
+    }
+    for option, names in (("limits", request.limits), ("availability", request.availability)):
+        unknown = sorted(set(names) - named)
+        if unknown:
+            raise BadInput.of_field(option, f"names {unknown[0]}", "hardware that is known")
+    return Thought(
+        batch,
+        {
+            "field": field,
+            "request": request,
+            "request_id": request_id,
+            "earlier": earlier(record),
+            "reasons": said_of(found, field, record),
+        },
+    )
+
+
+def integrate(
+    predictor: Predictor, record: Record, request: IntegrateRequest, request_id: str
+) -> Thought:
+    """Leave to be thought which benchmarks decisions on hardware gain most by.
+
+    Raises:
+        BadInput: as for `active_learning`, or there is nothing to choose between.
+    """
+    request = request.model_copy(update={"metrics": [request.metric]})
+    known = list(record.measured)
+    _refuse_unknown(request, known)
+    every = space(request, lambda _: False, known)
+    cells = predictor.filled(every.cells)
+    open_places = frozenset(
+        place for place, cell in enumerate(cells) if not record.is_measured(cell)
+    )
+    choosings = _choosings(predictor, record, request, cells)
+    if not choosings:
+        raise BadInput.of_field(
+            "request", "one kind of hardware, or no prediction", "two kinds or more to choose from"
+        )
+    if not open_places:
+        raise BadInput.of_field("request", "all of it was measured", "more models or hardware")
+    targets, weights = record.mattering(MOST_TARGETS)
+    field = Field(
+        metrics=(request.metric,),
+        measured=record.measured,
+        candidates=cells,
+        costs=_costs(predictor, record, request, cells),
+        targets=targets,
+        weights=weights,
+        sheets=predictor.sheets,
+    )
+    return Thought(
+        deciding,
+        {
+            "field": field,
+            "request": request,
+            "request_id": request_id,
+            "choosings": choosings,
+            "open_places": open_places,
+            "earlier": earlier(record),
+            "reasons": said_of(every, field, record),
+        },
+    )
+
+
+def _choosings(
+    predictor: Predictor, record: Record, request: IntegrateRequest, cells: Sequence[Cell]
+) -> list[Choosing]:
+    """Return the decisions: for each model and way to run it, between kinds of hardware.
+
+    Those of the models that were asked for most, where there are many.
+    """
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for place, cell in enumerate(cells):
+        way = cell.task, cell.batch_size, cell.input_size, cell.sequence_in, cell.sequence_out
+        groups.setdefault((cell.model, *way, cell.concurrency), []).append(place)
+    real = [one for one in groups.values() if len({cells[place].hardware for place in one}) > 1]
+    asked: dict[str, int] = {}
+    for (model, _), count in record.asked.items():
+        asked[model] = asked.get(model, 0) + count
+    real.sort(key=lambda one: -asked.get(cells[one[0]].model, 0))
+    sign = 1.0 if request.metric in HIGHER_IS_BETTER else -1.0
+    choosings = []
+    for one in real[:MOST_DECISIONS]:
+        places = one[:MOST_ALTERNATIVES]
+        found = predictor.comparable([cells[place] for place in places])
+        estimates = [line.get(request.metric) for line in found]
+        known = [(place, e) for place, e in zip(places, estimates, strict=True) if e is not None]
+        if len({cells[place].hardware for place, _ in known}) > 1:
+            choosings.append(
+                Choosing(
+                    tuple(place for place, _ in known),
+                    sign * np.log([e.value for _, e in known]),
+                    np.log([e.high / e.value for _, e in known]) / _DEVIATIONS,
+                )
+            )
+    return choosings
 
 
 def field_of(

@@ -72,6 +72,7 @@ class Field:
         targets: the cells that matter, not empty.
         weights: how much each of them matters.
         sheets: data sheets of the user's own.
+        chances: of the candidates, that they can be run; all can if empty.
     """
 
     metrics: tuple[MetricName, ...]
@@ -81,6 +82,7 @@ class Field:
     targets: Sequence[Cell]
     weights: Sequence[float]
     sheets: tuple[Sheet, ...] = ()
+    chances: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,10 @@ class Design:
     Args:
         field: what it rests on.
         request: says what counts.
+
+    Attributes:
+        weights: `(targets,)`, how much each cell matters; they add up to one.
+        per: `(candidates,)`, what the worth of each is divided by; infinite if unknown.
     """
 
     def __init__(self, field: Field, request: ExplorationRequest) -> None:
@@ -132,12 +138,18 @@ class Design:
                 measured = points_of(newest, known) if newest else None
                 self._posteriors[some] = Posterior(measured, candidates, targets)
         self._of_metric = {metric: self._posteriors[some] for metric, some in cells.items()}
-        self._per = np.array([cost.by(request.worth) or np.inf for cost in field.costs])
+        self.per = np.array([cost.by(request.worth) or np.inf for cost in field.costs])
+        self._chances = np.array(field.chances or [1.0] * len(field.candidates))
         self._counts = {id(one): self.weights for one in self._posteriors.values()}
         if request.thompson:
             for one in self._posteriors.values():
                 self._counts[id(one)] = drawn(self.weights, one.left, one.across, request.seed)
         self._first = {metric: self._total(one) for metric, one in self._of_metric.items()}
+
+    @property
+    def posterior(self) -> Posterior:
+        """What is unknown of the first metric."""
+        return self._of_metric[self.field.metrics[0]]
 
     @property
     def spread(self) -> float:
@@ -148,7 +160,7 @@ class Design:
     @cached_property
     def open(self) -> Flags:
         """`(candidates,)`, which of them may still be chosen."""
-        flags: Flags = np.isfinite(self._per)
+        flags: Flags = np.isfinite(self.per)
         return flags
 
     def worth(self) -> Floats:
@@ -156,7 +168,7 @@ class Design:
         gains = np.zeros(len(self.field.candidates))
         for metric, one in self._of_metric.items():
             gains += one.gains(self._counts[id(one)]) / max(self._first[metric], 1e-12)
-        worth: Floats = gains / self._per
+        worth: Floats = gains * self._chances / self.per
         worth /= max(float(worth[self.open].max(initial=0.0)), 1e-300)
         diversity = self._request.diversity
         if diversity:
@@ -179,11 +191,13 @@ class Design:
         """Choose so many candidates, of those that are allowed when it is their turn."""
         chosen: list[Choice] = []
         while len(chosen) < count and self.open.any():
-            place = int(np.where(self.open, self.worth(), -1.0).argmax())
-            if allowed is None or allowed(place):
-                chosen.append(self.take(place))
-            else:
-                self.open[place] = False
+            for place in np.argsort(-self.worth(), kind="stable").tolist():
+                if self.open[place]:
+                    if allowed is None or allowed(place):
+                        chosen.append(self.take(place))
+                        break
+                    # Limits only get tighter: what is not allowed now will not be later.
+                    self.open[place] = False
         return chosen
 
     def _novelty(self) -> Floats:

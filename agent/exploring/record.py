@@ -26,7 +26,7 @@ _GAINS = 100
 _SAMPLE = 64
 """Cells that matter over which a gain is measured when it comes."""
 
-WANTING: frozenset[RequestKind] = frozenset({"active_learning"})
+WANTING: frozenset[RequestKind] = frozenset({"active_learning", "batch", "integrate"})
 """Requests whose answers say which benchmarks are wanted."""
 
 _IDENTIFYING = (

@@ -72,7 +72,12 @@ def space(
     found: dict[Cell, None] = {}
     combinations = 0
     for family, some in models.items():
-        fitting = [way for way, families in ways.items() if families is None or family in families]
+        # A model of which nobody said what it does may run in any way that is known.
+        fitting = [
+            way
+            for way, families in ways.items()
+            if family is None or families is None or family in families
+        ]
         combinations += len(some) * len(fitting)
         for cell in _spread(some, fitting, MOST_CANDIDATES, request.seed):
             if not is_measured(cell):

@@ -14,7 +14,7 @@ from agent.heart.outlook import outlook
 from agent.heart.predictor import Predictor
 from agent.heart.thought import Thought
 from schemas.errors import BadInput, Unavailable
-from schemas.exploration import ActiveLearningRequest
+from schemas.exploration import ActiveLearningRequest, BatchRequest, IntegrateRequest
 from schemas.explore import ExploreRequest
 from schemas.measurement import METRICS, HardwareSpec, MetricName
 from schemas.replies import (
@@ -81,7 +81,9 @@ def answer(
             raise Unavailable("the heart alone runs nothing: a worker does, and the agent asks it")
         case StatusRequest() | ModelsRequest() | UpdateRequest() | ValidationRequest():
             raise Unavailable("the heart alone does not know how the agent is, nor its ledger")
-        case CapacityRequest() | QuarantineRequest() | ReleaseRequest() | ActiveLearningRequest():
+        case CapacityRequest() | QuarantineRequest() | ReleaseRequest():
+            raise Unavailable("this needs the whole heart")
+        case ActiveLearningRequest() | BatchRequest() | IntegrateRequest():
             raise Unavailable("this needs the whole heart")
 
 

@@ -76,6 +76,17 @@ REFUSED: dict[str, list[tuple[str, Any]]] = {
         ("diversity", 1.5),
         ("cost_per_hour", {"a100-80gb": 0}),
     ],
+    "batch_request": [
+        ("size", 0),
+        ("limits", {"a100-80gb": -1}),
+        ("availability", {"a100-80gb": 1.5}),
+        ("budget_runs", 0),
+        ("budget_s", 0),
+        ("repeats", 0),
+    ],
+    "batch_reply": [("runs", None), ("per_hardware", 3)],
+    "integrate_request": [("budget", 0), ("metric", "speed")],
+    "integrate_reply": [("metric", None), ("decisions", None)],
     "active_learning_reply": [
         ("wanted", None),
         ("uncertainty", "0.3"),
