@@ -17,7 +17,7 @@ COVERAGE_FLOOR ?= 85
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup demo demo-browser run models test check format contract assets \
-    bench bench-accuracy bench-browser bench-drift bench-pauses bench-strategies clean
+    bench bench-accuracy bench-browser bench-drift bench-exploration bench-pauses bench-strategies clean
 
 help: ## Say what can be made (this list)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -76,6 +76,9 @@ bench-drift: $(PEERS) ## Measure how fast a lasting change is noticed and made u
 
 bench-pauses: $(PEERS) ## Measure how long the event loop stands still under load
 	$(BIN)/python -m tests.benchmarks.pauses
+
+bench-exploration: $(PEERS) ## Measure what active learning saves: replays of real tables
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.exploration --picture docs/exploration.svg
 
 bench-browser: models ## Measure browsers, backends and models, and write docs/browsers.md
 	tools/browser-test-setup.sh

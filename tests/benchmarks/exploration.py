@@ -52,11 +52,15 @@ WORSE = 1.1
 
 
 class Look(NamedTuple):
-    """How good predictions were after so many measurements, over all unmeasured cells."""
+    """How good predictions were after so many measurements, over all unmeasured cells.
+
+    `mean_log_error` is of the natural log: a factor too high counts as much as one too low.
+    """
 
     measured: int
     mean_ape: float
     median_ape: float
+    mean_log_error: float
     regret: float
 
 
@@ -208,6 +212,7 @@ def replay(rows: dict[str, list[Observation]], size: int, task: tuple[str, int, 
                     int(measured.sum()),
                     float(errors.mean()),
                     float(np.median(errors)),
+                    float(np.abs(centre - true)[~measured].mean()),
                     statistics.fmean(lost),
                 )
             )
@@ -243,7 +248,7 @@ def summary(found: dict[tuple[str, int, str], list[Look]]) -> list[dict[str, Any
     """Return a row per table, error and policy: against random, over the seeds."""
     seeds = sorted({seed for _, seed, _ in found})
     rows = []
-    for source, error, name in product(SOURCES, ("mean_ape", "median_ape", "regret"), POLICIES):
+    for source, error, name in product(SOURCES, Look._fields[1:], POLICIES):
         ours = [found[source, seed, name] for seed in seeds]
         others = [found[source, seed, "random"] for seed in seeds]
         shares = [share(one, other, error) for one, other in zip(ours, others, strict=True)]

@@ -92,7 +92,7 @@ def test_thompson_draws_by_seed() -> None:
 def test_the_gain_that_came_is_told_and_replays() -> None:
     hearts = [some(), some()]
     reply = ask(hearts[0])
-    answered = AnswerLogged(6, "r", "active_learning", reply.model_dump(mode="json"))
+    answered = AnswerLogged(6, "r", WHEN, "active_learning", {}, reply.model_dump(mode="json"))
     result = MeasurementLogged(7, "lab", "7", WHEN, measured(reply.wanted[0]))
     for heart in hearts:
         heart.handle(answered)
@@ -108,7 +108,9 @@ def test_the_gain_that_came_is_told_and_replays() -> None:
 def test_what_was_asked_for_matters_more() -> None:
     heart = some()
     prediction = {"model": "small", "hardware": "right", "prediction_id": "p", "metrics": {}}
-    heart.handle(AnswerLogged(6, "p", "predict", {"predictions": [prediction]}))
+    candidate = {"model": {"name": "small"}, "hardware": {"name": "right"}}
+    asked, reply = {"candidates": [candidate]}, {"predictions": [prediction]}
+    heart.handle(AnswerLogged(6, "p", WHEN, "predict", asked, reply))
     assert heart.explored.asked == {("small", "right"): 1}
     assert ask(heart).wanted[0].hardware.name == "right"
 
