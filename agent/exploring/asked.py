@@ -104,7 +104,6 @@ def batch_of(
     Raises:
         BadInput: as for `active_learning`, or a limit is on hardware that is not asked about.
     """
-    field, found = field_of(predictor, record, request)
     named = {cell.hardware for cell in record.measured} | {
         one.name for one in request.hardware or ()
     }
@@ -112,6 +111,7 @@ def batch_of(
         unknown = sorted(set(names) - named)
         if unknown:
             raise BadInput.of_field(option, f"names {unknown[0]}", "hardware that is known")
+    field, found = field_of(predictor, record, request)
     return Thought(
         batch,
         {
