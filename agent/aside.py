@@ -14,9 +14,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from agent import frames
-from agent.heart.thought import Thought
 from schemas.errors import BadInput, PlacewiseError, ProcessEnded, Unavailable
-from schemas.replies import AnyReply
 
 _NICE = 5
 
@@ -44,8 +42,8 @@ class Aside:
         self._peer = None
         await self._process.aclose()
 
-    async def think(self, thought: bytes) -> AnyReply:
-        """Return what a pickled thought comes to.
+    async def think(self, thought: bytes) -> Any:
+        """Return what a pickled thought comes to: anything with a method `think`.
 
         Raises:
             BadInput: as the thought itself.
@@ -68,8 +66,7 @@ class Aside:
         outcome = pickle.loads(answer)  # noqa: S301 - from a process of our own
         if isinstance(outcome, _Refused):
             raise BadInput(outcome.message, outcome.details)
-        reply: AnyReply = outcome
-        return reply
+        return outcome
 
     async def _end(self) -> None:
         self._peer = None
@@ -88,7 +85,7 @@ def serve(thoughts: BinaryIO, replies: BinaryIO) -> None:
     """Think what comes in until nothing more does. What the process runs."""
     while True:
         try:
-            thought: Thought = pickle.loads(frames.read(thoughts))  # noqa: S301 - see `frames.read`
+            thought = pickle.loads(frames.read(thoughts))  # noqa: S301 - see `frames.read`
         except EOFError:
             return
         outcome: Any

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import pickle
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,19 +20,18 @@ from agent.budget import Budget
 from agent.bus.port import Bus, Delivery, Inbox
 from agent.desk import Desk
 from agent.dispatch import Dispatcher
-from agent.explorer import Explorer
+from agent.explorer import LONGEST_SECONDS, REPEATS, Explorer, Ranked
 from agent.feed import Feed
 from agent.heart.effects import Effect
 from agent.heart.heart import Heart
-from agent.heart.stimuli import MeasurementLogged, RefinementLogged
+from agent.heart.stimuli import MeasurementLogged, RefinementLogged, RequestReceived
 from agent.intake import decode
 from agent.journal import record_of_event
+from agent.learning.cell import Cell
 from agent.learning.footprint import footprint_bytes
 from agent.metrics import AgentMetrics
-from agent.ranking import rank
 from agent.refiner import Refiner
 from agent.restore import Restored, snapshot_of
-from agent.runnable import Runnable
 from agent.slices import SLICE_SECONDS
 from agent.store.port import Store
 from agent.validations import Validations
@@ -39,7 +40,7 @@ from agent.voice import Voice
 from agent.writer import Draft, Writer
 from schemas import topics
 from schemas.errors import BadInput
-from schemas.exploration import ActiveLearningReply
+from schemas.exploration import ActiveLearningRequest, WantedBenchmark
 from schemas.published import AgentState
 from schemas.replies import StatusReply
 from schemas.topics import RequestKind
@@ -117,6 +118,8 @@ class Daemon:
             budget=config.explore,
             dispatcher=self._dispatcher,
             rank=self._rank,
+            rank_all=self._rank_all,
+            publish=self._voice.wanted,
             learnt=self._writer.drain,
             metrics=metrics,
         )
@@ -236,9 +239,31 @@ class Daemon:
             await self._writer.submit(drafts, then=partial(self._events.acknowledge, deliveries))
             self._explorer.submitted(draft.record.id for draft in drafts)
 
-    async def _rank(self, cells: Sequence[Runnable]) -> ActiveLearningReply:
+    async def _rank(self, cells: Sequence[Cell]) -> Ranked:
+        """Return which of the cells that workers can measure come first."""
         async with self._heart_in_use:
-            return await asyncio.to_thread(rank, self._heart, cells)
+            order = await asyncio.to_thread(
+                self._heart.order,
+                cells,
+                runs=REPEATS + 1,
+                longest_s=LONGEST_SECONDS / 2,
+                order_id=uuid.uuid4().hex,
+            )
+            thought = await asyncio.to_thread(pickle.dumps, order, 5)
+        return Ranked(await self._aside.think(thought), order.uncertainty)
+
+    async def _rank_all(self, count: int) -> list[WantedBenchmark]:
+        """Return the most wanted benchmarks of all that is known, whoever can run them.
+
+        Raises:
+            BadInput: nothing was measured yet, or nothing is left to measure.
+        """
+        request = ActiveLearningRequest(budget=count)
+        stimulus = RequestReceived(uuid.uuid4().hex, "active_learning", request)
+        async with self._heart_in_use:
+            asked = await asyncio.to_thread(self._heart.ask, stimulus)
+            thought = await asyncio.to_thread(pickle.dumps, asked.answer, 5)
+        return (await self._aside.think(thought)).wanted  # type: ignore[no-any-return]
 
     async def _draft(self, delivery: Delivery) -> Draft | None:
         now = self._clock()

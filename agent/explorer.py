@@ -20,9 +20,9 @@ from agent.heart.cells import cell_of
 from agent.learning.cell import Cell
 from agent.metrics import AgentMetrics
 from agent.runnable import Runnable, runnable, unsaid, why_not
-from schemas.errors import PlacewiseError
-from schemas.exploration import ActiveLearningReply, WantedBenchmark
-from schemas.explore import ExplorationBudget, ExplorationJob, ExploreReply, JobState
+from schemas.errors import BadInput, PlacewiseError, Unavailable
+from schemas.exploration import WantedBenchmark
+from schemas.explore import ExplorationBudget, ExplorationJob, ExploreReply, JobState, Wanted
 from schemas.jobs import JobModel, JobResult, RunJob, WorkerState
 
 REPEATS = 5
@@ -37,13 +37,25 @@ TRIES = 2
 """How often a benchmark that fails, or vanishes with its worker, is given to workers."""
 
 SHOWN = 10
+CONSIDERED = 40
+TELL_SECONDS = 30.0
+"""Ranking all that is known takes seconds, and who is told of it may take hours."""
+
 RECENT = 50
 ID_PREFIX = "explore-"
 
 log = structlog.get_logger(__name__)
 
-Rank = Callable[[Sequence[Runnable]], Awaitable[ActiveLearningReply]]
-"""Orders what can be run, the most wanted first, and says how uncertain it all is."""
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Benchmarks, the most wanted first, and how uncertain what can be run is (see `Order`)."""
+
+    wanted: list[WantedBenchmark]
+    uncertainty: float | None
+
+
+Rank = Callable[[Sequence[Cell]], Awaitable[Ranked]]
 
 
 @dataclass(slots=True)
@@ -61,7 +73,9 @@ class Explorer:
     Args:
         budget: None to explore nothing.
         dispatcher: knows the workers, and which of them have work.
-        rank: orders benchmarks.
+        rank: orders the cells that workers can measure.
+        rank_all: returns so many of the most wanted benchmarks of all that is known.
+        publish: tells others what no worker can measure.
         learnt: returns once all that was logged so far is learnt.
         metrics: counts jobs and gains.
         clock: seconds that never jump; given by tests.
@@ -73,6 +87,8 @@ class Explorer:
         budget: Budget | None,
         dispatcher: Dispatcher,
         rank: Rank,
+        rank_all: Callable[[int], Awaitable[list[WantedBenchmark]]],
+        publish: Callable[[Wanted], Awaitable[None]],
         learnt: Callable[[], Awaitable[None]],
         metrics: AgentMetrics,
         clock: Callable[[], float] = time.monotonic,
@@ -80,6 +96,10 @@ class Explorer:
         self._budget = budget
         self._dispatcher = dispatcher
         self._rank = rank
+        self._rank_all = rank_all
+        self._publish = publish
+        self._elsewhere: list[WantedBenchmark] = []
+        self._told_cells: frozenset[Cell] = frozenset()
         self._learnt = learnt
         self._metrics = metrics
         self._clock = clock
@@ -93,7 +113,7 @@ class Explorer:
         self._measured: Counter[Cell] = Counter()
         self._arrived: dict[str, asyncio.Event] = {}
         self._unranked: list[_Job] = []
-        self._ranked: ActiveLearningReply | None = None
+        self._ranked: Ranked | None = None
         self._ranked_cells: frozenset[Cell] = frozenset()
         self._expected_gain = self._gain = 0.0
 
@@ -109,7 +129,7 @@ class Explorer:
             running=[job.told for job in self._running.values()],
             recent=[job.told for job in reversed(self._recent)],
             wanted=[] if ranked is None else self._open(ranked.wanted)[:SHOWN],
-            elsewhere=[],
+            elsewhere=self._elsewhere,
             waiting=self._waiting(),
             unsaid={
                 one.worker_id: what
@@ -131,13 +151,22 @@ class Explorer:
     # The task
 
     async def work(self) -> None:
-        """Explore until the budget is spent, and go on watching, for ever. The task `explorer`."""
+        """Explore until the budget is spent, and go on telling what else is wanted, for ever.
+
+        The task `explorer`.
+        """
         if self._budget is None:
             return
         async with asyncio.TaskGroup() as jobs:
+            jobs.create_task(self._tell_others(), name="exploration-wanted")
             while True:
                 self._metrics.exploration(self._left(), self._expected_gain, self._gain)
-                for job, worker, what in await self._chosen():
+                try:
+                    chosen = await self._chosen()
+                except Unavailable as error:  # the process that ranks ended; another will start
+                    log.warning("exploration_not_ranked", problem=error.message)
+                    chosen = []
+                for job, worker, what in chosen:
                     jobs.create_task(self._see_through(job, worker, what), name="exploration-job")
                 await asyncio.sleep(PAUSE_SECONDS)
 
@@ -165,15 +194,38 @@ class Explorer:
                 break
         return chosen
 
+    async def _tell_others(self) -> None:
+        """Publish what no worker can measure, when it has changed, and once in a while at most."""
+        while True:
+            await asyncio.sleep(TELL_SECONDS)
+            try:
+                wanted = await self._rank_all(CONSIDERED)
+            except BadInput:  # nothing was measured yet, or everything
+                wanted = []
+            except Unavailable as error:
+                log.warning("exploration_not_ranked", problem=error.message)
+                continue
+            here = runnable(self._online())
+            missing = {
+                cell: one
+                for one in wanted
+                if (cell := cell_of(one.model, one.hardware, one.setup)) not in here
+            }
+            self._elsewhere = list(missing.values())[:SHOWN]
+            told = frozenset(list(missing)[:SHOWN])
+            if told != self._told_cells:
+                self._told_cells = told
+                await self._publish(Wanted(benchmarks=self._elsewhere))
+
     async def _rank_anew(self, cells: dict[Cell, Runnable]) -> None:
         """Rank, and give what ended since the last ranking its share of what was gained."""
         ended, self._unranked = self._unranked, []
         before, same = self._ranked, self._ranked_cells == cells.keys()
         if before is not None and same and not ended:
             return
-        self._ranked = after = await self._rank(list(cells.values()))
+        self._ranked = after = await self._rank(list(cells))
         self._ranked_cells = frozenset(cells)
-        if before is None or not same or not before.uncertainty:
+        if before is None or not same or not before.uncertainty or after.uncertainty is None:
             return
         gain = 1 - (after.uncertainty / before.uncertainty) ** 2
         expected = sum(job.told.expected_gain for job in ended)

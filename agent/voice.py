@@ -16,6 +16,7 @@ from agent.metrics import AgentMetrics
 from schemas import topics
 from schemas.errors import BadInput
 from schemas.events import envelope
+from schemas.explore import WANTED_TYPE, Wanted
 from schemas.published import (
     ALERT_TYPE,
     DECISION_TYPE,
@@ -83,6 +84,13 @@ class Voice:
     async def state(self, state: AgentState) -> None:
         """Publish the agent's state, retained, past the queue."""
         await self._bus.publish(state_message(state))
+
+    async def wanted(self, wanted: Wanted) -> None:
+        """Publish what no worker can measure, retained, past the queue."""
+        message = self._event(WANTED_TYPE, Publish("exploration", wanted))
+        self.feed.put("wanted", message)
+        topic = topics.agent(self._agent_id, "wanted")
+        await self._bus.publish(Outgoing(topic, message, retain=True))
 
     async def speak(self) -> None:
         """Publish what is queued, for ever. The task `voice`."""

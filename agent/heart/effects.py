@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.heart.standing import Proposal
+from schemas.explore import Wanted
 from schemas.published import Alert, Decision, Validation
 from schemas.quarantine import Release
 from schemas.refinement import Refinement
@@ -32,7 +33,7 @@ class Publish:
     """Say `what` on the agent's own channel for its kind."""
 
     cause: str
-    what: Decision | Validation | Alert | Refinement
+    what: Decision | Validation | Alert | Refinement | Wanted
 
 
 @dataclass(frozen=True, slots=True)

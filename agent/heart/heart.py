@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from agent.exploring import asked as exploring
+from agent.exploring.order import Order, order
 from agent.exploring.record import Record
 from agent.heart import answers, sizing
 from agent.heart.cells import observation_of
@@ -26,6 +28,7 @@ from agent.heart.stimuli import (
 from agent.heart.thought import Asked, Thought
 from agent.heart.versions import Lesson, Versions, teach
 from agent.learning.bank import Bank, BankConfig, Drifted, Observation
+from agent.learning.cell import Cell
 from schemas.exploration import ExplorationRequest
 from schemas.measurement import Execution, ModelRun
 from schemas.published import Alert, Decision
@@ -232,6 +235,17 @@ class Heart:
             return Asked(stimulus, thought, logged=True, as_of_seq=self.applied_seq)
         answer = answers.answer(self._predictor, self.company, stimulus.request, stimulus.id)
         return Asked(stimulus, answer, logged=True, as_of_seq=self.applied_seq)
+
+    def order(self, cells: Sequence[Cell], *, runs: int, longest_s: float, order_id: str) -> Order:
+        """Leave to be thought which of some cells are measured first (see `exploring.order`)."""
+        return order(
+            self._predictor,
+            self.explored,
+            cells,
+            runs=runs,
+            longest_s=longest_s,
+            order_id=order_id,
+        )
 
     def conclude(self, asked: Asked, reply: AnyReply) -> list[Effect]:
         """Return what follows from the reply to a request. Changes nothing."""
