@@ -17,8 +17,8 @@ COVERAGE_FLOOR ?= 85
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup demo demo-browser run models test check format contract assets \
-    bench bench-accuracy bench-browser bench-drift bench-exploration bench-loop bench-pauses \
-    bench-strategies clean
+    bench bench-accuracy bench-anomalies bench-browser bench-drift bench-exploration \
+    bench-ledger bench-loop bench-pauses bench-strategies clean
 
 help: ## Say what can be made (this list)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -78,6 +78,12 @@ bench-drift: $(PEERS) ## Measure how fast a lasting change is noticed and made u
 bench-loop: $(PEERS) models ## Measure the closed loop: real workers and tabs, with exploration and without
 	tools/browser-test-setup.sh
 	$(BIN)/python -m tests.benchmarks.loop
+
+bench-ledger: $(PEERS) ## Measure the ledger of validations: a million rows asked, and added to
+	$(BIN)/python -m tests.benchmarks.ledger
+
+bench-anomalies: $(PEERS) ## Measure whether each kind of trouble gets its right name
+	$(BIN)/python -m tests.benchmarks.anomalies
 
 bench-pauses: $(PEERS) ## Measure how long the event loop stands still under load
 	$(BIN)/python -m tests.benchmarks.pauses

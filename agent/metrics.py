@@ -25,6 +25,7 @@ from agent.bus.port import ConnectionState
 from schemas.codes import error_codes
 from schemas.explore import JobState
 from schemas.measurement import PromisedMetric
+from schemas.published import AlertKind
 from schemas.topics import REQUEST_KINDS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -160,7 +161,7 @@ class AgentMetrics:
         }
         self._alerts = _Series(
             Counter("placewise_alerts", "What was told as an alert.", ["kind"], registry=registry),
-            ("drift", "quarantine", UNKNOWN),
+            (*get_args(AlertKind), UNKNOWN),
         )
         self._quarantined = Gauge(
             "placewise_quarantined",

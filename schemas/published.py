@@ -67,10 +67,14 @@ class Validation(Message):
     event_source: str
 
 
+AnomalyKind = Literal["drift", "throttling", "fallback_backend", "outlier", "poisoned_source"]
+AlertKind = Literal[AnomalyKind, "quarantine", "source_trusted"]
+
+
 class Alert(Message):
     """`placewise.alert.v1`: something that a person should know."""
 
-    kind: str
+    kind: AlertKind
     message: str
     scope: dict[str, str] = {}
 

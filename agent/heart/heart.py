@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from agent.exploring import asked as exploring
 from agent.exploring.order import Order, order
 from agent.exploring.record import Record
 from agent.heart import answers, sizing
+from agent.heart.anomalies import Anomalies, elsewhere
 from agent.heart.cells import observation_of
 from agent.heart.company import Company
 from agent.heart.effects import Answer, Effect, Log, Publish, Refine
@@ -27,11 +29,11 @@ from agent.heart.stimuli import (
 )
 from agent.heart.thought import Asked, Thought
 from agent.heart.versions import Lesson, Versions, teach
-from agent.learning.bank import Bank, BankConfig, Drifted, Observation
+from agent.learning.bank import Bank, BankConfig, Observation
 from agent.learning.cell import Cell
 from schemas.exploration import ExplorationRequest
 from schemas.measurement import Execution, ModelRun
-from schemas.published import Alert, Decision
+from schemas.published import Decision
 from schemas.quarantine import ReleaseReply
 from schemas.replies import AnyReply, ModelsReply, Standing
 from schemas.requests import CapacityRequest, ModelsRequest, QuarantineRequest, ReleaseRequest
@@ -76,7 +78,8 @@ class Heart:
         company: what was learnt of models that ran together.
         standings: how well each metric of each hardware is predicted just now.
         versions: which part of the log was learnt, now and earlier.
-        quarantine: measurements that are impossible, and not learnt.
+        quarantine: measurements that are impossible, or of a distrusted source, and not learnt.
+        anomalies: what was unusual, and what it was a sign of.
         explored: what was measured and asked for, and which benchmarks are wanted.
     """
 
@@ -92,6 +95,7 @@ class Heart:
         self.standings = Standings()
         self.versions = Versions()
         self.quarantine = Quarantine()
+        self.anomalies = Anomalies()
         self.explored = Record()
 
     def __getstate__(self) -> dict[str, object]:
@@ -160,8 +164,9 @@ class Heart:
     def _measured(self, stimulus: MeasurementLogged) -> list[Effect]:
         self.applied_seq = stimulus.seq
         self.events += 1
-        judged = judge(self.bank, stimulus.data)
         source, event_id = stimulus.source, stimulus.id
+        distrusted = source in self.anomalies.distrusted
+        judged = judge(self.bank, stimulus.data, distrusted=distrusted)
         strategy = stimulus.data.strategy if isinstance(stimulus.data, Execution) else None
         at = Happened(stimulus.seq, stimulus.event_time, event_id, source, strategy)
         effects: list[Effect] = []
@@ -172,6 +177,8 @@ class Heart:
                 effects = [Publish(event_id, one) for one in totals]
         effects += self._used(at, judged.good)
         alerts = self.quarantine.hold(source, event_id, stimulus.event_time, judged.held)
+        if distrusted:
+            alerts += self.anomalies.look_again(source, judged.held, self._predictor)
         return effects + [Publish(event_id, alert) for alert in alerts]
 
     def _released(self, stimulus: ReleaseLogged) -> list[Effect]:
@@ -201,13 +208,20 @@ class Heart:
             if len(self._met) < _NAMES:
                 self._met[observation.cell.hardware] = None
             before = self.explored.unknown(observation, self._predictor)
-            proposals = teach(self.bank, self.standings, Lesson(at.seq, observation))
+            proposals, surprises = teach(self.bank, self.standings, Lesson(at.seq, observation))
             self.explored.learnt(observation, before, self._predictor)
             effects += [Refine(event_id, proposal) for proposal in proposals]
+            alerts = self.anomalies.take(
+                at,
+                observation,
+                surprises,
+                self.bank.take_drifts(),
+                partial(elsewhere, self._predictor, observation),
+            )
+            effects += [Publish(event_id, alert) for alert in alerts]
         if self.events % _LOOK_EVERY == 0:
             harmed = self.versions.follow(self.standings)
             effects += [Refine(event_id, harmed)] if harmed is not None else []
-        effects += [Publish(event_id, _alert(drift)) for drift in self.bank.take_drifts()]
         return effects
 
     def _refined(self, stimulus: RefinementLogged) -> list[Effect]:
@@ -289,18 +303,3 @@ class Heart:
                 return ReleaseReply(released=self.quarantine.told_of(source, event_id))
             case _:
                 return None
-
-
-def _alert(drift: Drifted) -> Alert:
-    """Say in words what has shifted, and where."""
-    scope = {"metric": drift.metric, "hardware": drift.hardware}
-    if drift.setup is not None:
-        scope["setup"] = " / ".join(part for part in drift.setup if part)
-    return Alert(
-        kind="drift",
-        message=(
-            f"{drift.metric} on {drift.hardware} is now {drift.factor:.2f} times what it was, "
-            f"over the last {drift.events} measurements"
-        ),
-        scope=scope,
-    )

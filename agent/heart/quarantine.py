@@ -16,6 +16,9 @@ DEFAULT_CAPACITY = 1_000
 """Runs that are held; beyond them the oldest events can no longer be released."""
 
 
+DISTRUSTED = "its source was far off of late where others were not"
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """A measurement, taken apart.
@@ -29,14 +32,17 @@ class Judged:
     held: list[HeldRun]
 
 
-def judge(bank: Bank, data: Benchmark | Execution) -> Judged:
-    """Tell the impossible runs of a measurement from the others, by what is known before it."""
+def judge(bank: Bank, data: Benchmark | Execution, *, distrusted: bool = False) -> Judged:
+    """Tell the impossible runs of a measurement from the others, by what is known before it.
+
+    What comes from a distrusted source is impossible as a whole.
+    """
     runs = list(data.runs) if isinstance(data, Execution) else [data]
     alone = data.alone() if isinstance(data, Execution) else runs
     judged = Judged([], [])
     for run in runs:
         by_itself = any(run is one for one in alone)
-        reason = bank.judge(observation_of(run))
+        reason = bank.judge(observation_of(run)) or (DISTRUSTED if distrusted else None)
         if reason is None:
             judged.good.append((run, by_itself))
         else:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from agent.heart.standing import Proposal, Standings, median_ape
 from agent.learning.bank import Bank, BankConfig, Observation
+from agent.learning.learner import Surprise
 from schemas.refinement import LogRule, Refinement, Scope, Version
 
 LONGEST_REBUILD = 200_000
@@ -229,10 +230,13 @@ class Rebuilding:
             teach(self.bank, self.standings, lesson)
 
 
-def teach(bank: Bank, standings: Standings, lesson: Lesson) -> list[Proposal]:
-    """Let a bank learn a lesson; note how wrong it was; return the updates that this advises."""
+def teach(
+    bank: Bank, standings: Standings, lesson: Lesson
+) -> tuple[list[Proposal], list[Surprise]]:
+    """Let a bank learn a lesson; return the updates that its errors advise, and the errors."""
     proposals = []
-    for surprise in bank.learn(lesson.observation):
+    surprises = bank.learn(lesson.observation)
+    for surprise in surprises:
         proposal = standings.add(
             surprise.metric,  # type: ignore[arg-type]  # the bank's metrics are the contract's
             lesson.observation.cell.hardware,
@@ -241,7 +245,7 @@ def teach(bank: Bank, standings: Standings, lesson: Lesson) -> list[Proposal]:
         )
         if proposal is not None:
             proposals.append(proposal)
-    return proposals
+    return proposals, surprises
 
 
 @dataclass(frozen=True, slots=True)

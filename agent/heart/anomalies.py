@@ -1,0 +1,449 @@
+"""Unusual measurements: which of them are chance, and what the others are a sign of.
+
+Each measurement has a *surprise*: how far it lay from what was predicted just before it was learnt,
+in half-widths of the 90 % interval, negative where the run was slower. By it alone an outlier, the
+first moment of a lasting change and a lying sensor look the same. What tells them apart is who else
+sees it, under which set-ups, when it began and whether it ends:
+
+- **poisoned_source**: one source is off on hardware on which others are not.
+- **fallback_backend**: one set-up is slower, its hardware otherwise is not, and its speed is what
+  is predicted of another set-up there.
+- **throttling**: runs become slower the longer the hardware has been at work without a pause, and
+  are as fast as ever after one.
+- **drift**: everything on the hardware, or in one set-up, is off and stays so
+  (`agent.learning.drift`).
+- **outlier**: a single measurement is further off than any for a long time, and the next are not.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from river import stats
+
+from agent.heart.cells import observation_of
+from agent.heart.ledger import Happened
+from agent.heart.predictor import Predictor
+from agent.learning.bank import Drifted, Observation
+from agent.learning.cell import Cell
+from agent.learning.learner import Surprise
+from schemas.measurement import MetricName
+from schemas.published import Alert, AnomalyKind
+from schemas.quarantine import HeldRun
+
+UNUSUAL = 2.0
+"""Surprise from which on a measurement is unusual: where intervals are right, one in a hundred to a
+thousand is, by how heavy the tails are."""
+
+_WINDOW = 80
+_SOURCES, _HARDWARE = 1_024, 1_024
+
+_IN_A_ROW, _OF_THEM = 5, 4
+"""Newest measurements of a source, and how many of them are unusual if it is poisoned."""
+
+_OTHERS, _ORDINARY = 5, 0.25
+"""Measurements of others that must be there, and the share that may be unusual by chance."""
+
+_TOGETHER, _SLOWER, _CUT = 8, -1.0, 3.0
+"""Newest measurements of a set-up, and their mean surprise if it has fallen back: where intervals
+are right, the mean of eight has a standard deviation of about a fifth."""
+
+_FITTING = 0.75
+"""Share of them that must lie in the interval of another set-up."""
+
+_NEWEST, _FARTHEST, _FARTHER = 1_000, 0.999, 1.25
+"""An outlier lies so many times beyond that quantile of so many surprises."""
+
+_AFTER = 5
+"""Measurements on the same hardware that show whether an outlier was alone."""
+
+_PAUSE = timedelta(minutes=2)
+"""Without a measurement for so long, hardware has paused: chips cool down in seconds to minutes."""
+
+_BURSTS, _HOT, _LOOK_EVERY = 2, 12, 5
+"""Stretches of work, and measurements in each, that show throttling, and how often one looks."""
+
+_CORRELATED, _EACH_CORRELATED = -0.5, -0.3
+"""Rank correlation of speed with time at work, over the stretches and in each: over fifty
+measurements, chance alone comes to the first once in four thousand times."""
+
+_LASTING = ("throttling", "fallback_backend")
+"""What explains drifts that are found after it was named."""
+
+_QUIET = 40
+"""Measurements on hardware after which the same is told of it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A measurement that was just learnt."""
+
+    seq: int
+    source: str
+    cell: Cell
+    value: float
+    surprise: float
+    at_work: timedelta
+
+    @property
+    def setup(self) -> Setting:
+        """Return how the model was run, apart from sizes."""
+        return self.cell.precision, self.cell.runtime, self.cell.runtime_options
+
+    @property
+    def unusual(self) -> bool:
+        """Return whether it is further off than intervals allow for."""
+        return abs(self.surprise) > UNUSUAL
+
+
+@dataclass(slots=True)
+class _Hardware:
+    """The newest measurements on one hardware."""
+
+    newest: deque[Seen] = field(default_factory=lambda: deque(maxlen=_WINDOW))
+    at_work_since: datetime | None = None
+    last: datetime | None = None
+    outlier: Seen | None = None
+    since_outlier: int = 0
+    told: dict[str, int] = field(default_factory=dict)
+    count: int = 0
+
+
+Setting = tuple[str | None, str | None, str | None]
+"""How a model was run, apart from sizes: precision, runtime, and its options."""
+
+Elsewhere = Callable[[Cell, Sequence[Setting]], Mapping[str, tuple[float, float]]]
+"""Given a cell and other set-ups, returns the predicted interval of its speed in each, by name."""
+
+
+class Anomalies:
+    """Watches surprises, and names what they are a sign of. A fold over measurements.
+
+    Attributes:
+        counts: how often each kind was named.
+        distrusted: sources whose measurements are set aside, and how many of them in a row were
+            as predicted since.
+    """
+
+    def __init__(self) -> None:
+        self.counts: dict[AnomalyKind, int] = {}
+        self.distrusted: dict[str, int] = {}
+        self._hardware: dict[str, _Hardware] = {}
+        self._sources: dict[str, deque[Seen]] = {}
+        self._told_sources: dict[str, int] = {}
+        self._farthest = stats.RollingQuantile(_FARTHEST, _NEWEST)
+        self._seen = 0
+
+    def take(
+        self,
+        at: Happened,
+        observation: Observation,
+        surprises: Sequence[Surprise],
+        drifts: Sequence[Drifted],
+        elsewhere: Elsewhere,
+    ) -> list[Alert]:
+        """Take a measurement that was just learnt; return what is to be said.
+
+        Args:
+            at: which event it came in.
+            observation: what was measured.
+            surprises: of its metrics.
+            drifts: lasting changes that learning it made certain.
+            elsewhere: predicts what its model would do in other set-ups on the same hardware.
+        """
+        surprise = _of_speed(surprises)
+        if surprise is None:
+            return [self._drifted(one) for one in drifts]
+        hardware = self._on(observation.cell.hardware)
+        seen = Seen(
+            at.seq,
+            at.source,
+            observation.cell,
+            _speed(observation),
+            surprise,
+            _at_work(hardware, at.time),
+        )
+        alerts = list(self._name(hardware, seen, drifts, elsewhere))
+        self._farthest.update(abs(surprise))
+        self._seen += 1
+        return alerts
+
+    def _name(
+        self, here: _Hardware, seen: Seen, drifts: Sequence[Drifted], elsewhere: Elsewhere
+    ) -> Iterator[Alert]:
+        here.newest.append(seen)
+        here.count += 1
+        own = self._sources.pop(seen.source, None) or deque(maxlen=_WINDOW)
+        self._sources[seen.source] = own
+        own.append(seen)
+        _forget_oldest(self._sources, _SOURCES)
+        yield from self._outlier(here, seen)
+        explained = (
+            self._poisoned(here, seen)
+            or self._fallen_back(here, seen, drifts, elsewhere)
+            or self._throttled(here, seen)
+        )
+        if explained is not None:
+            here.outlier = None
+            yield explained
+        for drift in drifts:
+            here.outlier = None
+            if explained is None and not any(_just_told(here, one) for one in _LASTING):
+                if drift.setup is None:
+                    here.told["drift"] = here.count
+                yield self._drifted(drift)
+
+    def _outlier(self, here: _Hardware, seen: Seen) -> Iterator[Alert]:
+        """Name what was far off, once what came after it is as predicted."""
+        if here.outlier is not None:
+            here.since_outlier += 1
+            if here.since_outlier >= _AFTER:
+                after = list(here.newest)[-_AFTER:]
+                if sum(one.unusual for one in after) <= 1:
+                    yield self._named("outlier", _alone(here.outlier))
+                here.outlier = None
+            return
+        if self._seen < _NEWEST or not seen.unusual:
+            return
+        if abs(seen.surprise) > _FARTHER * (self._farthest.get() or 0.0):
+            here.outlier, here.since_outlier = seen, 0
+
+    def _poisoned(self, here: _Hardware, seen: Seen) -> Alert | None:
+        own = list(self._sources[seen.source])[-_IN_A_ROW:]
+        off = sum(one.unusual for one in own)
+        if off < _OF_THEM or seen.source in self.distrusted:
+            return None
+        # Others at the same time: what befalls all of them is no fault of one.
+        others = [one for one in here.newest if one.source != seen.source and one.seq >= own[0].seq]
+        unusual = sum(one.unusual for one in others)
+        if len(others) < _OTHERS or unusual > _ORDINARY * len(others):
+            return None
+        self.distrusted[seen.source] = 0
+        self._sources[seen.source].clear()
+        return self._named(
+            "poisoned_source",
+            f"{off} of the last {len(own)} measurements of {seen.source} are far off, those of "
+            f"others on {seen.cell.hardware} are not: what it measures is set aside from now on",
+            source=seen.source,
+        )
+
+    def _fallen_back(
+        self, here: _Hardware, seen: Seen, drifts: Sequence[Drifted], elsewhere: Elsewhere
+    ) -> Alert | None:
+        if _just_told(here, "fallback_backend") or _just_told(here, "drift"):
+            return None
+        own = [one for one in here.newest if one.setup == seen.setup][-_TOGETHER:]
+        drifted = any(one.setup is not None and one.factor < 1 for one in drifts)
+        if len(own) < _TOGETHER or (not drifted and _mean(own) > _SLOWER):
+            return None
+        others = [one for one in here.newest if one.setup != seen.setup]
+        if len(others) < _TOGETHER or _mean(others) < _SLOWER / 2:
+            return None
+        fit = _best_fit(own, list(dict.fromkeys(one.setup for one in others)), elsewhere)
+        if fit is None:
+            return None
+        here.told["fallback_backend"] = here.count
+        return self._named(
+            "fallback_backend",
+            f"{_words(seen.setup)} on {seen.cell.hardware} is as slow as {fit} would be, by its "
+            f"last {len(own)} measurements: did it fall back?",
+            hardware=seen.cell.hardware,
+            setup=_words(seen.setup),
+            fits=fit,
+        )
+
+    def _throttled(self, here: _Hardware, seen: Seen) -> Alert | None:
+        if here.count % _LOOK_EVERY or _just_told(here, "throttling"):
+            return None
+        bursts = _bursts(here.newest)[-_BURSTS:]
+        if len(bursts) < _BURSTS:
+            return None
+        each = [_rank_correlation([burst]) for burst in bursts]
+        correlation = _rank_correlation(bursts)
+        if correlation > _CORRELATED or max(each) > _EACH_CORRELATED:
+            return None
+        here.told["throttling"] = here.count
+        return self._named(
+            "throttling",
+            f"{seen.cell.hardware} becomes slower the longer it works, and recovers in pauses: "
+            f"rank correlation {correlation:.2f} in its last {len(bursts)} stretches of work",
+            hardware=seen.cell.hardware,
+        )
+
+    def _drifted(self, drift: Drifted) -> Alert:
+        """Say in words what has shifted, and where."""
+        scope = {"metric": drift.metric, "hardware": drift.hardware}
+        where = drift.hardware
+        if drift.setup is not None:
+            scope["setup"] = _words(drift.setup)
+            where += f", {scope['setup']}"
+        return self._named(
+            "drift",
+            f"{drift.metric} on {where} is now {drift.factor:.2f} times what it was, "
+            f"over the last {drift.events} measurements",
+            **scope,
+        )
+
+    def look_again(self, source: str, held: Sequence[HeldRun], predictor: Predictor) -> list[Alert]:
+        """Look at what a distrusted source measured, and nothing learnt; trust it again in time."""
+        for observation in (observation_of(one.run) for one in held if one.alone):
+            surprise = _against(predictor, observation)
+            if surprise is not None:
+                in_a_row = self.distrusted[source] + 1
+                self.distrusted[source] = in_a_row if abs(surprise) <= UNUSUAL else 0
+        if (in_a_row := self.distrusted[source]) < 2 * _IN_A_ROW:
+            return []
+        del self.distrusted[source]
+        return [
+            Alert(
+                kind="source_trusted",
+                message=f"the last {in_a_row} measurements of {source} are as predicted: it is "
+                "trusted again; what was set aside stays so until it is released",
+                scope={"source": source},
+            )
+        ]
+
+    def _on(self, name: str) -> _Hardware:
+        here = self._hardware.pop(name, None) or _Hardware()
+        self._hardware[name] = here
+        _forget_oldest(self._hardware, _HARDWARE)
+        return here
+
+    def _named(self, kind: AnomalyKind, message: str, **scope: str) -> Alert:
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        return Alert(kind=kind, message=message, scope=scope)
+
+
+def elsewhere(
+    predictor: Predictor, observation: Observation, cell: Cell, setups: Sequence[Setting]
+) -> dict[str, tuple[float, float]]:
+    """Return the predicted interval of a cell's speed in other set-ups, by their names."""
+    metric, units = _metric_of_speed(observation)
+    cells = [
+        cell._replace(precision=precision, runtime=runtime, runtime_options=options)
+        for precision, runtime, options in setups
+    ]
+    found = predictor.predict(cells, (metric,), units)
+    return {
+        _words(setup): ends
+        for setup, one in zip(setups, found, strict=True)
+        if (estimate := one.get(metric)) is not None
+        and (ends := _as_speed(metric, estimate.low, estimate.high))
+    }
+
+
+def _against(predictor: Predictor, observation: Observation) -> float | None:
+    """Return how far a speed lies from what is predicted now, in half-widths of its interval."""
+    metric, units = _metric_of_speed(observation)
+    found = predictor.predict([observation.cell], (metric,), units)[0].get(metric)
+    if found is None:
+        return None
+    low, high = _as_speed(metric, found.low, found.high)
+    middle = math.sqrt(low * high)
+    return math.log(_speed(observation) / middle) / math.log(high / middle)
+
+
+def _metric_of_speed(observation: Observation) -> tuple[MetricName, dict[MetricName, str]]:
+    metric: MetricName = (
+        "throughput_per_s" if "throughput_per_s" in observation.metrics else "latency_ms"
+    )
+    unit = observation.units.get(metric)
+    return metric, {} if unit is None else {metric: unit}
+
+
+def _as_speed(metric: MetricName, low: float, high: float) -> tuple[float, float]:
+    return (low, high) if metric == "throughput_per_s" else (1e3 / high, 1e3 / low)
+
+
+def _of_speed(surprises: Sequence[Surprise]) -> float | None:
+    """Return the surprise of throughput, else of latency turned round; None without either."""
+    by_metric = {one.metric: one.error / one.half_width for one in surprises if one.half_width > 0}
+    if "throughput_per_s" in by_metric:
+        return by_metric["throughput_per_s"]
+    return -by_metric["latency_ms"] if "latency_ms" in by_metric else None
+
+
+def _speed(observation: Observation) -> float:
+    if "throughput_per_s" in observation.metrics:
+        return observation.metrics["throughput_per_s"]
+    return 1e3 / observation.metrics["latency_ms"]
+
+
+def _at_work(hardware: _Hardware, time: datetime) -> timedelta:
+    """Return for how long hardware has worked without a pause. Clocks that jump count as one."""
+    last = hardware.last
+    if last is None or hardware.at_work_since is None or not timedelta(0) <= time - last < _PAUSE:
+        hardware.at_work_since = time
+    hardware.last = time
+    return time - hardware.at_work_since
+
+
+def _bursts(newest: deque[Seen]) -> list[list[Seen]]:
+    """Return stretches of work that are long enough to get hot in, the oldest first."""
+    bursts: list[list[Seen]] = []
+    for one in newest:
+        if not bursts or one.at_work <= bursts[-1][-1].at_work:
+            bursts.append([])
+        bursts[-1].append(one)
+    return [burst for burst in bursts if len(burst) >= _HOT]
+
+
+def _rank_correlation(bursts: Sequence[Sequence[Seen]]) -> float:
+    """Return how speed goes with time at work: Spearman's, of ranks within each stretch."""
+    times: list[float] = []
+    speeds: list[float] = []
+    for burst in bursts:
+        for values, into in (
+            ([one.at_work.total_seconds() for one in burst], times),
+            ([one.surprise for one in burst], speeds),
+        ):
+            ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable")
+            into.extend(ranks / (len(burst) - 1) - 0.5)
+    return float(np.corrcoef(times, speeds)[0, 1])
+
+
+def _mean(seen: Sequence[Seen]) -> float:
+    """Return the mean surprise, each cut where it would outweigh the others."""
+    return statistics.fmean(min(max(one.surprise, -_CUT), _CUT) for one in seen)
+
+
+def _best_fit(own: Sequence[Seen], setups: Sequence[Setting], elsewhere: Elsewhere) -> str | None:
+    """Return the other set-up whose predictions come closest, if most measurements fit it."""
+    apart: dict[str, list[float]] = {}
+    hits: dict[str, int] = {}
+    for one in own:
+        for name, (low, high) in elsewhere(one.cell, setups).items():
+            apart.setdefault(name, []).append(abs(math.log(one.value / math.sqrt(low * high))))
+            hits[name] = hits.get(name, 0) + (low <= one.value <= high)
+    fitting = [name for name, count in hits.items() if count >= _FITTING * len(own)]
+    return min(fitting, key=lambda name: statistics.median(apart[name]), default=None)
+
+
+def _just_told(here: _Hardware, what: str) -> bool:
+    return here.count - here.told.get(what, -_QUIET) < _QUIET
+
+
+def _alone(seen: Seen) -> str:
+    way = "slower" if seen.surprise < 0 else "faster"
+    return (
+        f"{seen.cell.model} on {seen.cell.hardware} came out {abs(seen.surprise):.0f} half-widths "
+        f"of its interval {way} than predicted, and the next {_AFTER} measurements there are as "
+        "predicted: an outlier"
+    )
+
+
+def _words(setup: Sequence[str | None]) -> str:
+    return " / ".join(part for part in setup if part) or "the set-up"
+
+
+def _forget_oldest(held: dict[str, Any], capacity: int) -> None:
+    for name in list(islice(held, max(0, len(held) - capacity))):
+        del held[name]

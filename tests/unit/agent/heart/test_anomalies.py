@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from agent.heart.anomalies import Anomalies, Setting
+from agent.heart.effects import Publish
+from agent.heart.heart import Heart
+from agent.heart.ledger import Happened
+from agent.heart.stimuli import MeasurementLogged
+from agent.learning.bank import Drifted, Observation
+from agent.learning.cell import Cell
+from agent.learning.learner import Surprise
+from schemas.measurement import Benchmark
+from schemas.published import Alert
+
+START = datetime(2026, 11, 2, tzinfo=UTC)
+STRETCH = 25
+
+
+class World:
+    """Hands measurements with made-up surprises to `Anomalies`; ten seconds lie between them."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.anomalies = Anomalies()
+        self.now = START
+        self.number = 0
+        self.chance = random.Random(seed)
+        self.alerts: list[Alert] = []
+
+    def ordinary(self) -> float:
+        """Return a surprise of which nine in ten lie within one."""
+        return self.chance.gauss(0, 0.6)
+
+    def measure(
+        self,
+        surprise: float,
+        source: str | None = None,
+        precision: str = "fp16",
+        drifts: Sequence[Drifted] = (),
+        fits: bool = False,
+        after: timedelta = timedelta(seconds=10),
+    ) -> list[str]:
+        self.now += after
+        self.number += 1
+        cell = Cell(model=f"m{self.number % 7}", hardware="gpu-1", precision=precision)
+
+        def elsewhere(_: Cell, setups: Sequence[Setting]) -> dict[str, tuple[float, float]]:
+            return {"fp32": (90.0, 110.0) if fits else (10.0, 11.0)} if setups else {}
+
+        found = self.anomalies.take(
+            Happened(self.number, self.now, str(self.number), source or f"rack{self.number % 3}"),
+            Observation(cell, {"throughput_per_s": 100.0}),
+            [Surprise("throughput_per_s", surprise * 0.1, 0.1)],
+            drifts,
+            elsewhere,
+        )
+        self.alerts += found
+        return [alert.kind for alert in found]
+
+    def settle(self, count: int = 1_050) -> None:
+        for number in range(count):
+            gap = timedelta(minutes=10) if number % STRETCH == 0 else timedelta(seconds=10)
+            self.measure(self.ordinary(), after=gap, precision=("fp16", "fp32")[number % 2])
+
+    def kinds(self) -> list[str]:
+        return [alert.kind for alert in self.alerts]
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.settle()
+    assert world.kinds() == []
+    return world
+
+
+def test_an_outlier_is_named_once_the_next_are_as_predicted(world: World) -> None:
+    assert world.measure(-25.0) == []
+    after = [kind for _ in range(5) for kind in world.measure(0.1)]
+    assert after == ["outlier"]
+    assert "slower" in world.alerts[-1].message
+
+
+def test_what_goes_on_is_no_outlier(world: World) -> None:
+    for _ in range(12):
+        world.measure(-25.0)
+    assert "outlier" not in world.kinds()
+
+
+def test_a_source_that_is_off_alone_is_poisoned_and_then_distrusted(world: World) -> None:
+    for number in range(30):
+        lies = number % 3 == 0
+        world.measure(9.0 if lies else world.ordinary(), "liar" if lies else f"rack{number % 3}")
+    assert world.kinds()[-1] == "poisoned_source"
+    assert set(world.anomalies.distrusted) == {"liar"}
+
+
+def test_a_source_is_not_blamed_for_what_others_see_as_well(world: World) -> None:
+    for number in range(30):
+        world.measure(-6.0, f"rack{number % 3}")
+    assert not world.anomalies.distrusted
+
+
+def test_a_source_that_measures_alone_is_not_blamed() -> None:
+    world = World()
+    for number in range(200):
+        world.measure(world.ordinary() if number < 150 else -6.0, "lab")
+    assert not world.anomalies.distrusted
+
+
+@pytest.mark.parametrize(("fits", "kinds"), [(True, ["fallback_backend"]), (False, [])])
+def test_a_setup_as_slow_as_another_has_fallen_back(
+    world: World, fits: bool, kinds: list[str]
+) -> None:
+    for number in range(40):
+        fell = number % 2 == 0
+        world.measure(
+            -1.6 if fell else world.ordinary(), precision="fp16" if fell else "fp32", fits=fits
+        )
+    assert world.kinds() == kinds
+    if kinds:
+        assert world.alerts[-1].scope == {"hardware": "gpu-1", "setup": "fp16", "fits": "fp32"}
+
+
+def test_hardware_that_slows_down_at_work_and_recovers_is_throttled(world: World) -> None:
+    drift = Drifted("throughput_per_s", "gpu-1", None, 0.8, 20)
+    for stretch in range(4):
+        for step in range(STRETCH):
+            gap = timedelta(minutes=10) if step == 0 else timedelta(seconds=10)
+            drifts = [drift] if (stretch, step) == (3, 20) else []
+            world.measure(-0.12 * step + world.ordinary() / 2, after=gap, drifts=drifts)
+    assert set(world.kinds()) == {"throttling"}, "and a drift that it explains is none"
+
+
+def test_a_lasting_change_is_drift(world: World) -> None:
+    drift = Drifted("throughput_per_s", "gpu-1", ("inference", "fp16", None, None, None), 0.7, 20)
+    assert world.measure(-1.5, drifts=[drift]) == ["drift"]
+    assert world.alerts[-1].scope == {
+        "metric": "throughput_per_s",
+        "hardware": "gpu-1",
+        "setup": "inference / fp16",
+    }
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=-3), timedelta(days=3)])
+def test_a_clock_that_jumps_is_no_trouble(world: World, jump: timedelta) -> None:
+    for number in range(60):
+        world.measure(world.ordinary(), after=jump if number % 20 == 7 else timedelta(seconds=10))
+    assert world.kinds() == []
+
+
+# In a whole heart
+
+
+def learn(heart: Heart, number: int, source: str, speed: float) -> list[Alert]:
+    run = Benchmark.model_validate(
+        {
+            "model": f"net{number % 5}",
+            "hardware": "gpu-1",
+            "setup": {"batch_size": 8},
+            "metrics": {"throughput_per_s": speed, "throughput_unit": "images/s"},
+        }
+    )
+    at = START + timedelta(seconds=10 * number)
+    effects = heart.handle(MeasurementLogged(number, source, f"e{number}", at, run))
+    return [one.what for one in effects if isinstance(one, Publish) and isinstance(one.what, Alert)]
+
+
+def taught() -> tuple[Heart, Callable[[int], float]]:
+    heart, chance = Heart(), random.Random(1)
+
+    def speed(number: int) -> float:
+        return (100.0 + 20 * (number % 5)) * chance.lognormvariate(0, 0.02)
+
+    for number in range(1, 301):
+        learn(heart, number, f"rack{number % 3}", speed(number))
+    return heart, speed
+
+
+def test_what_a_distrusted_source_says_is_set_aside_until_it_is_as_predicted_again() -> None:
+    heart, speed = taught()
+    kinds: list[str] = []
+    for number in range(301, 361):
+        lies = number % 3 == 0
+        factor = 3.0 if lies else 1.0
+        alerts = learn(heart, number, f"rack{number % 3}", factor * speed(number))
+        kinds += [alert.kind for alert in alerts if alert.kind != "quarantine"]
+    assert kinds == ["poisoned_source"]
+    held = len(heart.quarantine)
+    assert held >= 10
+    learnt = heart.bank.observed_count
+    learn(heart, 361, "rack0", 3 * speed(361))
+    assert heart.bank.observed_count == learnt, "nothing is learnt of it"
+    trusted = [
+        alert.kind
+        for number in range(362, 382)
+        for alert in learn(heart, number, "rack0", speed(number))
+    ]
+    assert "source_trusted" in trusted
+    assert not heart.anomalies.distrusted
+    assert heart.bank.observed_count > learnt
+
+
+def test_one_measurement_against_a_hundred_others_changes_little() -> None:
+    heart, speed = taught()
+    cell = Cell(model="net1", hardware="gpu-1", batch_size=8)
+
+    def predicted() -> float:
+        return heart.bank.predict([cell])[0]["throughput_per_s"].value
+
+    before = predicted()
+    learn(heart, 301, "rack1", speed(301) / 10)
+    assert predicted() == pytest.approx(before, rel=0.1)
+    for number in range(302, 312):
+        learn(heart, number, f"rack{number % 3}", speed(number))
+    assert predicted() == pytest.approx(before, rel=0.05)
