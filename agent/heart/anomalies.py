@@ -244,8 +244,9 @@ class Anomalies:
         drifted = any(one.setup is not None and one.factor < 1 for one in drifts)
         if len(own) < _TOGETHER or (not drifted and _mean(own) > _SLOWER):
             return None
-        others = [one for one in here.newest if one.setup != seen.setup]
-        if len(others) < _TOGETHER or _mean(others) < _SLOWER / 2:
+        since = own[0].seq
+        others = [one for one in here.newest if one.setup != seen.setup and one.seq >= since]
+        if len(others) < _OTHERS or _mean(others) < _SLOWER / 2:
             return None
         fit = _best_fit(own, list(dict.fromkeys(one.setup for one in others)), elsewhere)
         if fit is None:

@@ -126,6 +126,12 @@ def test_a_setup_as_slow_as_another_has_fallen_back(
         assert world.alerts[-1].scope == {"hardware": "gpu-1", "setup": "fp16", "fits": "fp32"}
 
 
+def test_what_slows_down_all_setups_is_no_fallback(world: World) -> None:
+    for number in range(40):
+        world.measure(-1.6, precision=("fp16", "fp32")[number % 2], fits=True)
+    assert "fallback_backend" not in world.kinds()
+
+
 def test_hardware_that_slows_down_at_work_and_recovers_is_throttled(world: World) -> None:
     drift = Drifted("throughput_per_s", "gpu-1", None, 0.8, 20)
     for stretch in range(4):
