@@ -68,7 +68,7 @@ class Validation(Message):
 
 
 AnomalyKind = Literal["drift", "throttling", "fallback_backend", "outlier", "poisoned_source"]
-AlertKind = Literal[AnomalyKind, "quarantine", "source_trusted"]
+AlertKind = Literal[AnomalyKind, "quarantine", "source_trusted", "wrong_output"]
 
 
 class Alert(Message):

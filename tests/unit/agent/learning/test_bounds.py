@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -102,4 +101,4 @@ def test_the_bank_keeps_to_the_bounds() -> None:
     assert 90.0 <= answer["power_w"].low <= answer["power_w"].value <= 450.0 * 1.15
     assert answer["memory_mb"].low >= 16_000.0
     assert answer["power_w"].basis.hardware == 0
-    assert answer["power_w"].value == pytest.approx(200.0, rel=0.5)
+    assert answer["power_w"].confidence < 0.4, "a guess from another kind of hardware"
