@@ -91,7 +91,7 @@ bench-pauses: $(PEERS) ## Measure how long the event loop stands still under loa
 bench-exploration: $(PEERS) ## Measure what active learning saves: replays of real tables
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.exploration --picture docs/exploration.svg
 
-bench-browser: models ## Measure browsers, backends and models, and write docs/browsers.md
+bench-browser: $(PEERS) models ## Measure browsers, backends and models, and write docs/browsers.md
 	tools/browser-test-setup.sh
 	$(BIN)/python -m tests.benchmarks.browsers
 
