@@ -313,7 +313,12 @@ def rivals() -> list[Rival]:
             lambda: _one_hot() | forest.AMFRegressor(n_estimators=10, seed=1),
             FOREST_EVENTS,
         ),
-        OnRiver("River ARF(10)", lambda: forest.ARFRegressor(n_models=10, seed=1), FOREST_EVENTS),
+        # Its leaves' linear models, the default, take no names; its splits do.
+        OnRiver(
+            "River ARF(10)",
+            lambda: forest.ARFRegressor(n_models=10, leaf_prediction="mean", seed=1),
+            FOREST_EVENTS,
+        ),
         Roofline(),
         NearestCell(),
     ]
