@@ -26,6 +26,7 @@ from agent.learning.roofline import TRAINING_FACTOR, bytes_per_weight, log_times
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
+Integers = NDArray[np.int64]
 
 _TAG = re.compile(r"\.(?=[A-Za-z])")
 """A dot before a letter starts a tag of other weights; before a digit, a version (`Qwen1.5`)."""
@@ -165,6 +166,15 @@ class Frame:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def only(self, cells: Integers) -> Frame:
+        """Return the features of some of the cells."""
+        return Frame(
+            [self.keys[cell] for cell in cells.tolist()],
+            self.linear[cells],
+            self.sizes[cells],
+            self.missing[cells],
+        )
 
 
 def frame_of(cells: Sequence[Cell], catalogue: Catalogue) -> Frame:

@@ -37,6 +37,7 @@ item is one network with all of its sizes, whatever it runs on; size and batch a
 factor of about 1.6."""
 
 BREADTH = sum(size for _, size in RINGS)
+_ITEM, _STEM = (number for number, (name, _) in enumerate(RINGS) if name in {"item", "stem"})
 
 NAMES = ("group", "stem", "model")
 """What a measurement is recognised by besides its sizes, in short numbers: equal ones mean the
@@ -69,7 +70,8 @@ class Memory:
     Args:
         metrics: how many metrics there are.
         size_weights: `(len(SIZES),)`, how much a step in each size sets measurements apart.
-        part_costs: `(len(PARTS),)`, how much another value of each part sets set-ups apart.
+        part_costs: `(c, len(PARTS))`, how much another value of each part sets set-ups apart, in
+            each of several measures.
         rows: how many measurements are remembered.
         setups: how many set-ups are told apart.
 
@@ -78,7 +80,7 @@ class Memory:
         names: `(rows, len(NAMES))`.
         linear: `(rows, WIDTH)`, as in `Frame`.
         setup: `(rows,)`, the place of the set-up in `apart`.
-        apart: `(setups, setups)`, how far set-ups are apart.
+        apart: `(c, setups, setups)`, how far set-ups are apart in each measure.
         slot: `(rows, metrics)`, of the metric's unit; 0 where it was not measured.
         z: `(rows, metrics)`, logs of the measured values.
         rest: `(rows, metrics)`, what the law of the domain leaves of them.
@@ -89,7 +91,7 @@ class Memory:
         self,
         metrics: int,
         size_weights: Sequence[float],
-        part_costs: Sequence[float],
+        part_costs: Sequence[Sequence[float]],
         rows: int = 32_768,
         setups: int = 1024,
     ) -> None:
@@ -103,7 +105,7 @@ class Memory:
         self.z = np.zeros((rows, metrics))
         self.rest = np.zeros((rows, metrics))
         self.path = np.zeros((rows, metrics), dtype=np.int64)
-        self.apart = np.zeros((8, 8), dtype=np.float32)
+        self.apart = np.zeros((len(part_costs), 8, 8), dtype=np.float32)
         self._weights = np.array(size_weights, dtype=np.float32)
         self._costs = np.array(part_costs, dtype=np.float32)
         self._parts = np.zeros((8, len(PARTS)), dtype=np.int64)
@@ -195,34 +197,50 @@ class Memory:
         places = np.flatnonzero(new)
         return Near(near.take(places).astype(np.int64), places // BREADTH, places)
 
-    def distances(self, keys: Sequence[Keys], rows: Integers, cells: Integers) -> Singles:
+    def kin(self, keys: Keys) -> Integers:
+        """Return the rows of the same network that are kept together, each once."""
+        found = np.concatenate(
+            [
+                self._rings[ring][self._keys[ring].find(keys.rings[ring], 0)]
+                for ring in (_ITEM, _STEM)
+            ]
+        )
+        rows: Integers = np.unique(found[found >= 0]).astype(np.int64)
+        return rows
+
+    def distances(
+        self, keys: Sequence[Keys], rows: Integers, cells: Integers, measure: int = 0
+    ) -> Singles:
         """Return `(q,)`, how far the set-ups of rows are from those of cells.
 
         Args:
             keys: of the cells.
             rows: `(q,)`.
             cells: `(q,)`, places in `keys`.
+            measure: by which part costs.
         """
         find = self._places.find
         places = [find(one.setup, -1) for one in keys]
         setups = self.setup.take(rows)
-        flat = np.array(places).take(cells) * len(self.apart) + setups
-        distances: Singles = self.apart.reshape(-1).take(flat, mode="clip")
+        apart = self.apart[measure]
+        flat = np.array(places).take(cells) * len(apart) + setups
+        distances: Singles = apart.reshape(-1).take(flat, mode="clip")
         if min(places) < 0:
             used = max(1, len(self._places))
             strange: dict[int, Singles] = {}
             for at, (place, one) in enumerate(zip(places, keys, strict=True)):
                 if place < 0:
                     if one.setup not in strange:
-                        strange[one.setup] = self._distance(one, used)
+                        strange[one.setup] = self._distance(one, used)[measure]
                     own = slice(*np.searchsorted(cells, (at, at + 1)))
                     distances[own] = strange[one.setup].take(setups[own])
         return distances
 
     def _distance(self, keys: Keys, used: int) -> Singles:
+        """Return `(c, used)`, how far set-ups are from that of keys."""
         differ = self._parts[:used] != np.array(keys.parts)
         # Not as a product of matrices, which is rounded differently by how many there are.
-        distance: Singles = np.where(differ, self._costs, np.float32(0.0)).sum(axis=1)
+        distance: Singles = np.where(differ, self._costs[:, None], np.float32(0.0)).sum(axis=2)
         return distance
 
     def _place(self, keys: Keys) -> int:
@@ -233,13 +251,14 @@ class Memory:
                 self.slot[self.setup == place] = NO_SLOT
             if place >= len(self._parts):
                 self._parts = fitted(self._parts, place + 1)
-                apart = np.zeros((len(self._parts), len(self._parts)), dtype=np.float32)
-                apart[:place, :place] = self.apart[:place, :place]
+                size = len(self._parts)
+                apart = np.zeros((len(self.apart), size, size), dtype=np.float32)
+                apart[:, :place, :place] = self.apart[:, :place, :place]
                 self.apart = apart
             self._parts[place] = keys.parts
             used = len(self._places)
-            self.apart[place, :used] = self._distance(keys, used)
-            self.apart[:used, place] = self.apart[place, :used]
+            self.apart[:, place, :used] = self._distance(keys, used)
+            self.apart[:, :used, place] = self.apart[:, place, :used]
         return place
 
     def __getstate__(self) -> dict[str, object]:

@@ -98,9 +98,13 @@ class MixedModel:
 
     def predict(self, x: Floats, paths: Integers) -> Floats:
         """Return `(n, m)` values at features `(n, d)` for rows of paths `(n, m, 3)`, 0 unknown."""
+        return self.law(x, paths[..., 0]) + self.offset_of(paths)
+
+    def offset_of(self, paths: Integers) -> Floats:
+        """Return the offsets of paths `(..., 3)`: of the set-up or, failing that, the hardware."""
         hardware, setup = paths[..., 1], paths[..., 2]
         offset: Floats = self.offset[np.where(setup > 0, setup, hardware)]
-        return self.law(x, paths[..., 0]) + offset
+        return offset
 
     def learn(self, paths: Integers, x: Floats, z: Floats) -> list[int]:
         """Learn one event `x (d,)` with values `z (m,)` in rows of paths `(m, 3)`.

@@ -8,7 +8,9 @@ alike two networks, two sets of sizes and two set-ups are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +30,8 @@ _NETWORK_SIZES = 4
 _FARTHEST = -30.0
 """Log likeness below which nothing is more unlike than anything else."""
 
-_ROW_BITS = 32
-_ROW = (1 << _ROW_BITS) - 1
+_PAIR_BITS = 32
+_PAIR = (1 << _PAIR_BITS) - 1
 
 _LANES = 16
 """Pairs are weighed in multiples of as many numbers as processors work on at once: what is left
@@ -79,21 +81,23 @@ class Neighbours:
     which: Integers
 
 
-class Process:
-    """Finds and weighs neighbours.
+class Likeness:
+    """How alike measurements are, by the reasons for which they may differ.
 
     Args:
         kernel: how likeness falls off.
-        nearest: how many neighbours predict a cell.
+        kept: the weights by which sizes are multiplied where they are kept; none of them zero.
+
+    Attributes:
+        variance: the likeness of a measurement to itself.
     """
 
-    def __init__(self, kernel: Kernel, nearest: int = 16) -> None:
-        self.nearest = nearest
-        self._noise = kernel.noise
+    def __init__(self, kernel: Kernel, kept: Sequence[float]) -> None:
         # Sums of squares over the sizes of the network, and over the others.
+        weights = np.square(np.array(kernel.sizes) / np.array(kept))
         self._sums = np.zeros((len(SIZES), 2), dtype=np.float32)
-        self._sums[:_NETWORK_SIZES, 0] = 1.0
-        self._sums[_NETWORK_SIZES:, 1] = 1.0
+        self._sums[:_NETWORK_SIZES, 0] = weights[:_NETWORK_SIZES]
+        self._sums[_NETWORK_SIZES:, 1] = weights[_NETWORK_SIZES:]
         self._falls = -np.array(
             [
                 kernel.network,
@@ -106,10 +110,39 @@ class Process:
             dtype=np.float32,
         ).T.copy()
         self._variances = np.square(np.array(kernel.amplitude, dtype=np.float32))
-        self._variance = float(self._variances.sum())
-        # Each pair of neighbours once; the first of them again, to fill up the lanes.
-        pairs = np.tril_indices(nearest, -1)
-        self._one, self._other = (np.resize(one, _filled(len(one))) for one in pairs)
+        self.variance = float(self._variances.sum())
+
+    def sizes(self, apart: Singles) -> Singles:
+        """Return `(2, q)` distances in sizes by differences `(q, len(SIZES))`, which it squares."""
+        squares: Singles = (np.square(apart, out=apart) @ self._sums).T
+        return np.sqrt(squares)
+
+    def of(self, reasons: Singles) -> Singles:
+        """Return `(q,)` likenesses of pairs by reasons `(6, q)`.
+
+        Reasons are distances in the network's sizes and in the others, whether the group, the stem
+        and the model differ, and how far set-ups are apart.
+        """
+        falls = self._falls @ reasons
+        # Denormal numbers would take many times as long.
+        np.maximum(falls, _FARTHEST, out=falls)
+        likeness: Singles = self._variances @ np.exp(falls, out=falls)
+        return likeness
+
+
+class Process:
+    """Finds and weighs neighbours.
+
+    Args:
+        kernel: how likeness falls off.
+        nearest: how many neighbours predict a cell.
+    """
+
+    def __init__(self, kernel: Kernel, nearest: int = 16) -> None:
+        self.nearest = nearest
+        self._noise = kernel.noise
+        self._likeness = Likeness(kernel, kernel.sizes)
+        self._pairs = pairs_of(nearest)
 
     def weigh(self, memory: Memory, frame: Frame, metrics: Integers, slots: Integers) -> Neighbours:
         """Weigh the rows of a memory that may be like the `n` cells of a frame.
@@ -123,93 +156,142 @@ class Process:
             metrics: `(m,)`, their columns in the memory.
             slots: `(n, m)`, of their units.
         """
-        n, m = slots.shape
         near = memory.near(frame.keys)
-        # What a row is chosen by: how like it is, and among equals that it is later in memory.
-        order = self._to_cells(memory, frame, near).view(np.int32).astype(np.int64)
-        order <<= _ROW_BITS
-        order |= near.rows
-        usable = memory.slot.take(near.rows, axis=0)[:, metrics] == slots.take(near.cells, axis=0)
-        rows, likes = self._nearest(order * usable[:, 0], near.places, n)
-        which = np.empty((n, m), dtype=np.int64)
-        which[:] = np.arange(n)[:, None]
-        if m > 1 and (usable != usable[:, :1]).any():
-            counts = np.stack([np.bincount(near.cells, one, n) for one in usable.T], axis=1)
-            others = counts > 1.1 * counts[:, :1] + 1.0
-            chosen = memory.slot.take(rows, axis=0)[..., metrics] == slots[:, None]
-            others |= ((likes > 0.0)[..., None] & ~chosen).any(axis=1)
-            for metric in np.flatnonzero(others.any(axis=0)).tolist():
-                cells = np.flatnonzero(others[:, metric])
-                own_rows, own_likes = self._nearest(order * usable[:, metric], near.places, n)
-                which[cells, metric] = np.arange(len(rows), len(rows) + len(cells))
-                rows = np.concatenate((rows, own_rows[cells]))
-                likes = np.concatenate((likes, own_likes[cells]))
-        among = self._among(memory, rows, likes > 0.0)
-        right = likes.astype(float)
-        weights = _solved(among, right)
-        left = self._variance - np.vecdot(right, weights)
-        return Neighbours(rows, weights, np.sqrt(np.maximum(left, self._noise**2)), which)
-
-    def _nearest(self, order: Integers, places: Integers, n: int) -> tuple[Integers, Singles]:
-        """Return `(n, nearest)` rows and their likenesses, zero where there are no more."""
-        every = np.zeros((n, BREADTH), dtype=np.int64)
-        every.reshape(-1)[places] = order
-        every.partition(BREADTH - self.nearest, axis=1)
-        best = every[:, -self.nearest :]
-        best.sort(axis=1)
-        likes = (best >> _ROW_BITS).astype(np.int32).view(np.float32)
-        return best & _ROW, likes
-
-    def _to_cells(self, memory: Memory, frame: Frame, near: Near) -> Singles:
-        """Return `(q,)` likenesses of rows to the cells of a frame that they are near to."""
-        rows, cells, _ = near
-        apart = np.zeros((_filled(len(rows)), len(SIZES)), dtype=np.float32)
-        own = apart[: len(rows)]
-        np.subtract(
-            memory.sizes.take(rows, axis=0), memory.weighted(frame).take(cells, axis=0), out=own
-        )
-        reasons = np.zeros((6, len(apart)), dtype=np.float32)
-        reasons[:2] = (np.square(apart, out=apart) @ self._sums).T
-        differ = memory.names.take(rows, axis=0) != names_of(frame).take(cells, axis=0)
-        reasons[2:5, : len(rows)] = differ.T
-        reasons[5, : len(rows)] = memory.distances(frame.keys, rows, cells)
-        return self._likeness(reasons)[: len(rows)]
-
-    def _among(self, memory: Memory, rows: Integers, usable: Flags) -> Floats:
-        """Return `(p, k, k)` covariances of rows `(p, k)` among each other, with noise.
-
-        Only what lies below the diagonal, and on it, is filled in.
-        """
+        likes = self._likeness.of(to_cells(self._likeness, memory, frame, near, 0))
+        likes = likes[: len(near.rows)]
+        chosen = choose(memory, near, likes, metrics, slots, self.nearest)
+        rows = chosen.of(near.rows)
+        right = chosen.of(likes).astype(float)
+        reasons = among(self._likeness, memory, rows, self._pairs, 0)
         p, k = rows.shape
-        one, other = self._one, self._other
-        sizes = memory.sizes.take(rows, axis=0)
-        apart = sizes.take(one, axis=1)
-        apart -= sizes.take(other, axis=1)
-        np.square(apart, out=apart)
-        reasons = np.empty((6, p * len(one)), dtype=np.float32)
-        reasons[:2] = (apart.reshape(-1, len(SIZES)) @ self._sums).T
-        names = memory.names.take(rows, axis=0)
-        differ = names.take(one, axis=1) != names.take(other, axis=1)
-        reasons[2:5] = differ.reshape(-1, differ.shape[-1]).T
-        setups = memory.setup.take(rows)
-        flat = setups.take(one, axis=1) * memory.apart.shape[1] + setups.take(other, axis=1)
-        memory.apart.reshape(-1).take(flat.reshape(-1), out=reasons[5], mode="clip")
-        like = self._likeness(reasons).reshape(p, -1)
-        if not usable.all():
-            like *= usable.take(one, axis=1) & usable.take(other, axis=1)
-        among = np.zeros((p, k * k))
-        among[:, one * k + other] = like
-        among[:, :: k + 1] = self._variance + self._noise**2
-        return among.reshape(p, k, k)
+        like = self._likeness.of(reasons).reshape(p, -1)
+        matrices = covariances(like, chosen.pairs >= 0, self._pairs)
+        matrices.reshape(p, k * k)[:, :: k + 1] = self._likeness.variance + self._noise**2
+        weights = solved(matrices, right)
+        left = self._likeness.variance - np.vecdot(right, weights)
+        return Neighbours(
+            rows, weights, np.sqrt(np.maximum(left, self._noise**2)), chosen.which
+        )
 
-    def _likeness(self, reasons: Singles) -> Singles:
-        """Return `(q,)` likenesses of pairs by reasons `(6, q)`, the first two squared."""
-        np.sqrt(reasons[:2], out=reasons[:2])
-        falls = self._falls @ reasons
-        # Denormal numbers would take many times as long.
-        np.maximum(falls, _FARTHEST, out=falls)
-        likeness: Singles = self._variances @ np.exp(falls, out=falls)
-        return likeness
+
+class Chosen(NamedTuple):
+    """Which pairs of a cell and a row predict.
+
+    Attributes:
+        pairs: `(p, k)` places in `Near`; -1 where there are no more.
+        which: `(n, m)`, for each cell and metric which line of the above predicts it.
+    """
+
+    pairs: Integers
+    which: Integers
+
+    def of(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return `(p, k)` values `(q,)` of the pairs; 0 where there are no more."""
+        if not len(values):
+            return np.zeros(self.pairs.shape, values.dtype)
+        taken = values.take(self.pairs, mode="clip")
+        taken[self.pairs < 0] = 0
+        return taken
+
+
+def choose(
+    memory: Memory, near: Near, worth: Singles, metrics: Integers, slots: Integers, nearest: int
+) -> Chosen:
+    """Return the pairs of most worth `(q,)` for each of `n` cells, for metrics in slots `(n, m)`."""
+    n, m = slots.shape
+    # What a pair is chosen by: its worth, and among equals that it is later in memory.
+    order = worth.view(np.int32).astype(np.int64)
+    order <<= _PAIR_BITS
+    order |= np.arange(len(worth))
+    usable = memory.slot.take(near.rows, axis=0)[:, metrics] == slots.take(near.cells, axis=0)
+    pairs = _nearest(order, usable[:, 0], near.places, n, nearest)
+    which = np.empty((n, m), dtype=np.int64)
+    which[:] = np.arange(n)[:, None]
+    if m > 1 and (usable != usable[:, :1]).any():
+        counts = np.stack([np.bincount(near.cells, one, n) for one in usable.T], axis=1)
+        others = counts > 1.1 * counts[:, :1] + 1.0
+        has = usable.take(pairs, axis=0, mode="clip") if len(usable) else pairs[..., None] >= 0
+        others |= ((pairs >= 0)[..., None] & ~has).any(axis=1)
+        for metric in np.flatnonzero(others.any(axis=0)).tolist():
+            cells = np.flatnonzero(others[:, metric])
+            own = _nearest(order, usable[:, metric], near.places, n, nearest)
+            which[cells, metric] = np.arange(len(pairs), len(pairs) + len(cells))
+            pairs = np.concatenate((pairs, own[cells]))
+    return Chosen(pairs, which)
+
+
+def _nearest(order: Integers, usable: Flags, places: Integers, n: int, nearest: int) -> Integers:
+    """Return `(n, nearest)` pairs, -1 where there are no more."""
+    every = np.full((n, BREADTH), -1, dtype=np.int64)
+    every.reshape(-1)[places] = np.where(usable, order, -1)
+    every.partition(BREADTH - nearest, axis=1)
+    best = every[:, -nearest:]
+    best.sort(axis=1)
+    pairs: Integers = np.where(best < 0, -1, best & _PAIR)
+    return pairs
+
+
+def to_cells(
+    likeness: Likeness, memory: Memory, frame: Frame, near: Near, measure: int
+) -> Singles:
+    """Return `(6, q)`, and more to fill the lanes, for what near rows differ from their cells."""
+    rows, cells, _ = near
+    apart = np.zeros((_filled(len(rows)), len(SIZES)), dtype=np.float32)
+    np.subtract(
+        memory.sizes.take(rows, axis=0),
+        memory.weighted(frame).take(cells, axis=0),
+        out=apart[: len(rows)],
+    )
+    reasons = np.zeros((6, len(apart)), dtype=np.float32)
+    reasons[:2] = likeness.sizes(apart)
+    differ = memory.names.take(rows, axis=0) != names_of(frame).take(cells, axis=0)
+    reasons[2:5, : len(rows)] = differ.T
+    reasons[5, : len(rows)] = memory.distances(frame.keys, rows, cells, measure)
+    return reasons
+
+
+def pairs_of(count: int) -> tuple[Integers, Integers]:
+    """Return each pair of so many once; the first of them again, to fill up the lanes."""
+    one, other = (np.resize(each, _filled(len(each))) for each in np.tril_indices(count, -1))
+    return one, other
+
+
+def among(
+    likeness: Likeness,
+    memory: Memory,
+    rows: Integers,
+    pairs: tuple[Integers, Integers],
+    measure: int,
+) -> Singles:
+    """Return `(6, p * len(pairs))`, for what rows `(p, k)` differ among each other."""
+    one, other = pairs
+    sizes = memory.sizes.take(rows, axis=0)
+    apart = sizes.take(one, axis=1)
+    apart -= sizes.take(other, axis=1)
+    reasons = np.empty((6, len(rows) * len(one)), dtype=np.float32)
+    reasons[:2] = likeness.sizes(apart.reshape(-1, len(SIZES)))
+    names = memory.names.take(rows, axis=0)
+    differ = names.take(one, axis=1) != names.take(other, axis=1)
+    reasons[2:5] = differ.reshape(-1, differ.shape[-1]).T
+    setups = memory.setup.take(rows)
+    table = memory.apart[measure]
+    flat = setups.take(one, axis=1) * len(table) + setups.take(other, axis=1)
+    table.reshape(-1).take(flat.reshape(-1), out=reasons[5], mode="clip")
+    return reasons
+
+
+def covariances(like: Singles, usable: Flags, pairs: tuple[Integers, Integers]) -> Floats:
+    """Return `(p, k, k)` covariances of what is usable `(p, k)`, by likenesses of its pairs.
+
+    Only what lies below the diagonal is filled in.
+    """
+    one, other = pairs
+    p, k = usable.shape
+    if not usable.all():
+        like = like * (usable.take(one, axis=1) & usable.take(other, axis=1))
+    matrices = np.zeros((p, k * k))
+    matrices[:, one * k + other] = like
+    return matrices.reshape(p, k, k)
 
 
 def _filled(count: int) -> int:
@@ -217,7 +299,7 @@ def _filled(count: int) -> int:
     return max(-(-count // _LANES), 1) * _LANES
 
 
-def _solved(matrices: Floats, right: Floats) -> Floats:
+def solved(matrices: Floats, right: Floats) -> Floats:
     """Return `(p, k)` solutions for positive definite matrices `(p, k, k)`, each on its own.
 
     Read is what lies on the diagonal and below.

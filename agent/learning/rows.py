@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, ItemsView
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,10 @@ class Rows:
     def find(self) -> Callable[[int, int], int]:
         """What returns the row of a key, or else its second argument."""
         return self._index.get
+
+    def items(self) -> ItemsView[int, int]:
+        """Return all keys with their rows, those unused for longest first."""
+        return self._index.items()
 
     def place(self, key: int) -> int:
         """Return the row of a key, giving it one if need be; it counts as used now."""
