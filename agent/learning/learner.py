@@ -21,7 +21,7 @@ from agent.learning.features import (
     Keys,
 )
 from agent.learning.intervals import Intervals, Standing
-from agent.learning.memory import NO_SLOT, Memory
+from agent.learning.memory import NO_SLOT, Memory, Near
 from agent.learning.mixed import MixedModel
 from agent.learning.paired import Paired
 from agent.learning.process import Kernel, Process
@@ -38,7 +38,7 @@ from agent.learning.support import (
     Counts,
     Support,
 )
-from agent.learning.transfer import Kinship, Transfer
+from agent.learning.transfer import Asked, Kinship, Transfer
 from agent.learning.units import Domain, Units
 
 Floats = NDArray[np.float64]
@@ -121,8 +121,8 @@ _APART = 0.4
 _GROWN = 100.0
 """Measurements of a set-up after which its own neighbours count as much as what is taken over."""
 
-_LEAST_TAKEN = 0.2
-"""Share below which nothing is taken over: a fifth, of a set-up measured 400 times."""
+_UP = 400
+"""Measurements of a set-up from which on nothing is taken over any more: a fifth is left then."""
 
 _DOUBT_TAKEN = 2.5
 """Doubt of neighbours that goes with the deviation left by what is taken over."""
@@ -476,30 +476,34 @@ class Learner:
         self, frame: Frame, metrics: Integers, slots: Integers, paths: Integers, grown: Counts
     ) -> tuple[Floats, Floats]:
         """Return `(n, m)` centres and spreads, by how often `(n, m)` set-ups were measured."""
-        correction, spread = self._corrections(frame, metrics, slots)
-        taken = 1.0 / (1.0 + grown / _GROWN)
-        young = (taken > _LEAST_TAKEN).any(axis=1)
+        near = self._memory.near(frame.keys)
+        law, offset = self._law.law(frame.linear, paths[..., 0]), self._law.offset_of(paths)
+        correction, spread = self._corrections(frame, near, metrics, slots)
+        young = np.asarray((grown < _UP).any(axis=1))
         if young.any():
-            some = frame if young.all() else frame.only(np.flatnonzero(young))
-            carried = self._transfer.carry(
-                self._memory, self._paired, self._law, some, metrics, slots[young], paths[young]
-            )
-            share = taken[young]
+            asked = Asked(
+                frame, near, metrics, slots, paths[..., 2], law, offset, self._law.offset
+            ).only(young)
+            carried = self._transfer.carry(self._memory, self._paired, asked)
+            own = grown[young]
+            share = np.where(own < _UP, 1.0 / (1.0 + own / _GROWN), 0.0)
             correction[young] += share * (carried.expected - correction[young])
-            own = np.maximum(spread[young], 1e-6)
-            spread[young] = own ** (1.0 - share) * (_DOUBT_TAKEN * carried.spread) ** share
-        centre = self._law.predict(frame.linear, paths)
+            left, doubt = spread[young], _DOUBT_TAKEN * carried.spread
+            mixed = left ** (1.0 - share) * doubt**share
+            # How much set-ups differ that were never measured, only names say.
+            spread[young] = np.where(own > 0, mixed, np.maximum(left, doubt))
+        centre = law + offset
         centre += np.minimum(np.maximum(correction, -_CORRECTION), _CORRECTION)
         bounds = self._ranges[paths[..., 0]]
         centre = np.minimum(np.maximum(centre, bounds[..., 0] - _BEYOND), bounds[..., 1] + _BEYOND)
         return centre, spread
 
     def _corrections(
-        self, frame: Frame, metrics: Integers, slots: Integers
+        self, frame: Frame, near: Near, metrics: Integers, slots: Integers
     ) -> tuple[Floats, Floats]:
         """Return `(n, m)` residuals that neighbours let expect, and what spread they leave."""
         memory = self._memory
-        found = self._process.weigh(memory, frame, metrics, slots)
+        found = self._process.weigh(memory, frame, near, metrics, slots)
         left = memory.rest.take(found.rows, axis=0)
         left -= self._law.offset.take(memory.path.take(found.rows, axis=0))
         expected = np.matmul(found.weights[:, None], left)[:, 0]
@@ -510,14 +514,21 @@ class Learner:
         memory = self._memory
         here = memory.setup[(memory.next_event - 1) % memory.rows]
         kin = kin[memory.setup[kin] != here]
+        first = int(event.metrics[0])
+        if self._law.events[event.paths[0, 2]] >= _UP:
+            # Nothing is taken over between set-ups that are both grown up.
+            kin = kin[self._law.events[memory.path[kin, first]] < _UP]
         if not len(kin):
             return
         weighted = memory.weighted(frame)[0]
         far = np.abs((memory.sizes[kin] - weighted) / self._sizes).sum(axis=1)
         # Of each set-up the measurement of the most alike sizes, the newest of equals.
-        order = np.lexsort((-kin, far))
-        _, first = np.unique(memory.setup[kin[order]], return_index=True)
-        rows, near = kin[order[first]], np.exp(-_APART * far[order[first]])
+        setups = memory.setup[kin].tolist()
+        nearest: dict[int, int] = {}
+        for one in np.lexsort((-kin, far)).tolist():
+            nearest.setdefault(setups[one], one)
+        chosen = np.array(list(nearest.values()))
+        rows, near = kin[chosen], np.exp(-_APART * far[chosen])
         same = memory.slot[rows][:, event.metrics] == event.slots
         at, metric = np.nonzero(same)
         if not len(at):
@@ -544,9 +555,7 @@ class Learner:
         metrics, slots, paths = event.metrics[at], event.slots[at], event.paths[at]
         counts = self._support.of(frame.keys)
         own = counts[0, :, np.minimum(slots, counts.shape[2] - 1)][None]
-        centre, spread = self._centre(
-            frame, metrics, slots[None], paths[None], own[..., SETUP]
-        )
+        centre, spread = self._centre(frame, metrics, slots[None], paths[None], own[..., SETUP])
         reasons = _reasons(own, frame, spread)[0]
         error = event.z[at] - centre[0]
         standing = Standing(metrics, self._law.numbers(paths[:, 0]), _kinds(own)[0])

@@ -63,6 +63,12 @@ class Near(NamedTuple):
     cells: Integers
     places: Integers
 
+    def only(self, cells: NDArray[np.bool_]) -> Near:
+        """Return the pairs of some of the cells `(n,)`, which are numbered anew."""
+        kept = np.flatnonzero(cells.take(self.cells))
+        own = (np.cumsum(cells) - 1).take(self.cells.take(kept))
+        return Near(self.rows.take(kept), own, own * BREADTH + self.places.take(kept) % BREADTH)
+
 
 class Memory:
     """Remembers the newest measurements of all metrics.
@@ -199,14 +205,12 @@ class Memory:
 
     def kin(self, keys: Keys) -> Integers:
         """Return the rows of the same network that are kept together, each once."""
-        found = np.concatenate(
-            [
-                self._rings[ring][self._keys[ring].find(keys.rings[ring], 0)]
-                for ring in (_ITEM, _STEM)
-            ]
-        )
-        rows: Integers = np.unique(found[found >= 0]).astype(np.int64)
-        return rows
+        found: set[int] = set()
+        for ring in (_ITEM, _STEM):
+            row = self._keys[ring].find(keys.rings[ring], 0)
+            found.update(self._rings[ring][row].tolist())
+        found.discard(-1)
+        return np.array(sorted(found), dtype=np.int64)
 
     def distances(
         self, keys: Sequence[Keys], rows: Integers, cells: Integers, measure: int = 0

@@ -48,6 +48,7 @@ class MixedModel:
 
     Attributes:
         offset: `(rows,)`, how far a hardware or a set-up stays from the law.
+        events: `(rows,)`, how often a set-up was measured.
     """
 
     def __init__(self, roots: Floats, precision: Floats) -> None:
@@ -57,7 +58,7 @@ class MixedModel:
         self.offset = np.zeros(16)
         self._sums = np.zeros((16, width + 1))
         self._shares = np.zeros((16, width + 1))
-        self._events = np.zeros(16)
+        self.events = np.zeros(16)
         self._hardware = np.zeros(16, dtype=np.int64)
         # Where the law of a row lies in the arrays below; of domains and their set-ups.
         self._law = np.full(16, -1, dtype=np.int64)
@@ -76,7 +77,7 @@ class MixedModel:
         if self._law[row] >= 0 and not self._is_setup[row]:
             self._free.append(int(self._law[row]))
         self._sums[row] = self._shares[row] = 0.0
-        self._events[row] = self.offset[row] = 0.0
+        self.events[row] = self.offset[row] = 0.0
         self._hardware[row] = 0
         self._law[row] = -1
         self._is_setup[row] = level == 2
@@ -117,12 +118,12 @@ class MixedModel:
         event = np.empty((len(z), self._width + 1))
         event[:, :-1] = x
         event[:, -1] = z
-        share = np.minimum(1.0, _SHARE_AFTER / (1.0 + self._events[setups]))
+        share = np.minimum(1.0, _SHARE_AFTER / (1.0 + self.events[setups]))
         share *= np.minimum(1.0, 3.0 * _SHARE_AFTER / (1.0 + self._sums[hardware, 0]))
         part = share[:, None] * event
         self._gram[laws] += part[:, :, None] * event[:, None, :]
         self._shares[setups] += part
-        self._events[setups] += 1.0
+        self.events[setups] += 1.0
         self._sums[hardware] = self._sums[hardware] * _MEMORY + event
         self._sums[setups] = self._sums[setups] * _MEMORY + event
         self._count[laws] += 1.0
@@ -210,7 +211,7 @@ class MixedModel:
 
     def _fit(self, rows: int) -> None:
         if rows > len(self.offset):
-            for name in ("offset", "_sums", "_shares", "_events", "_hardware", "_is_setup"):
+            for name in ("offset", "_sums", "_shares", "events", "_hardware", "_is_setup"):
                 setattr(self, name, fitted(getattr(self, name), rows))
             self._law = fitted(self._law, rows, -1)
 

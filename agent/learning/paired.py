@@ -31,6 +31,9 @@ firmly, in sums of squares (log units): sheets promise more than devices hold.""
 _AFTER_SHIFT = 8.0
 """Measurements that a pair counts for, at most, once one of its set-ups has shifted."""
 
+_FEW = 128
+"""Pairs that are looked up faster one by one than once each."""
+
 _HIGH = 32
 _LOW = (1 << _HIGH) - 1
 
@@ -39,13 +42,13 @@ class Differences(NamedTuple):
     """How measurements in one set-up differ from those of the same network in others.
 
     Attributes:
-        count: `(q,)`, in how many measurements that showed, by weight; 0 where none did.
+        seen: `(q,)`, in how many measurements that showed, by weight; 0 where none did.
         base: `(q,)`, the difference (log) where the law expects none.
         slope: `(q,)`, how much of a difference that the law expects is found.
         variance: `(q,)`, of what neither explains.
     """
 
-    count: Floats
+    seen: Floats
     base: Floats
     slope: Floats
     variance: Floats
@@ -73,7 +76,8 @@ class Paired:
         """Learn how far measurements in set-ups lie from others of the same networks.
 
         Args:
-            here, there: `(q,)` rows of set-ups; no pair twice, none of a row with itself.
+            here: `(q,)` rows of set-ups.
+            there: `(q,)` rows of others; no pair comes twice.
             values: `(q,)`, logs of what was measured here less those there.
             expected: `(q,)`, the same of what the law says.
             weights: `(q,)`, how much each counts.
@@ -94,9 +98,12 @@ class Paired:
 
     def of(self, here: Integers, there: Integers) -> Differences:
         """Return what is known of differences between set-ups `(q,)` and others `(q,)`."""
-        used, back = np.unique(_keys(here, there), return_inverse=True)
-        find = self._rows.find
-        rows = np.array([find(key, 0) for key in used.tolist()], dtype=np.int64)[back]
+        keys, find = _keys(here, there), self._rows.find
+        if len(keys) < _FEW:
+            rows = np.array([find(key, 0) for key in keys.tolist()], dtype=np.int64)
+        else:
+            used, back = np.unique(keys, return_inverse=True)
+            rows = np.array([find(key, 0) for key in used.tolist()])[back]
         count, base, slope, variance = self._found.take(rows, axis=0).T
         return Differences(count, np.where(here < there, base, -base), slope, variance)
 

@@ -144,7 +144,9 @@ class Process:
         self._likeness = Likeness(kernel, kernel.sizes)
         self._pairs = pairs_of(nearest)
 
-    def weigh(self, memory: Memory, frame: Frame, metrics: Integers, slots: Integers) -> Neighbours:
+    def weigh(
+        self, memory: Memory, frame: Frame, near: Near, metrics: Integers, slots: Integers
+    ) -> Neighbours:
         """Weigh the rows of a memory that may be like the `n` cells of a frame.
 
         The neighbours of a cell for one metric serve another as well when all of them have it,
@@ -153,10 +155,10 @@ class Process:
         Args:
             memory: holds the rows.
             frame: the cells.
+            near: those rows.
             metrics: `(m,)`, their columns in the memory.
             slots: `(n, m)`, of their units.
         """
-        near = memory.near(frame.keys)
         likes = self._likeness.of(to_cells(self._likeness, memory, frame, near, 0))
         likes = likes[: len(near.rows)]
         chosen = choose(memory, near, likes, metrics, slots, self.nearest)
@@ -169,9 +171,7 @@ class Process:
         matrices.reshape(p, k * k)[:, :: k + 1] = self._likeness.variance + self._noise**2
         weights = solved(matrices, right)
         left = self._likeness.variance - np.vecdot(right, weights)
-        return Neighbours(
-            rows, weights, np.sqrt(np.maximum(left, self._noise**2)), chosen.which
-        )
+        return Neighbours(rows, weights, np.sqrt(np.maximum(left, self._noise**2)), chosen.which)
 
 
 class Chosen(NamedTuple):
@@ -197,7 +197,7 @@ class Chosen(NamedTuple):
 def choose(
     memory: Memory, near: Near, worth: Singles, metrics: Integers, slots: Integers, nearest: int
 ) -> Chosen:
-    """Return the pairs of most worth `(q,)` for each of `n` cells, for metrics in slots `(n, m)`."""
+    """Return the pairs of most worth `(q,)` for each of `n` cells, in slots `(n, m)`."""
     n, m = slots.shape
     # What a pair is chosen by: its worth, and among equals that it is later in memory.
     order = worth.view(np.int32).astype(np.int64)
@@ -231,9 +231,7 @@ def _nearest(order: Integers, usable: Flags, places: Integers, n: int, nearest: 
     return pairs
 
 
-def to_cells(
-    likeness: Likeness, memory: Memory, frame: Frame, near: Near, measure: int
-) -> Singles:
+def to_cells(likeness: Likeness, memory: Memory, frame: Frame, near: Near, measure: int) -> Singles:
     """Return `(6, q)`, and more to fill the lanes, for what near rows differ from their cells."""
     rows, cells, _ = near
     apart = np.zeros((_filled(len(rows)), len(SIZES)), dtype=np.float32)

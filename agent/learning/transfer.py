@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from agent.learning.features import Frame
 from agent.learning.memory import Memory, Near
-from agent.learning.mixed import MixedModel
 from agent.learning.paired import Paired
 from agent.learning.process import (
     Kernel,
@@ -63,6 +62,46 @@ class Kinship:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """The `n` cells that are to be predicted for `m` metrics.
+
+    Attributes:
+        frame: their features.
+        near: the measurements that may be like them.
+        metrics: `(m,)`, columns of the memory.
+        slots: `(n, m)`, of the metrics' units.
+        setups: `(n, m)` rows of their set-ups, 0 for those that nobody knows.
+        law: `(n, m)`, what the laws say of them.
+        offset: `(n, m)`, how far their set-ups stay from that.
+        offsets: of all rows of set-ups.
+    """
+
+    frame: Frame
+    near: Near
+    metrics: Integers
+    slots: Integers
+    setups: Integers
+    law: Floats
+    offset: Floats
+    offsets: Floats
+
+    def only(self, cells: Flags) -> Asked:
+        """Return some of the cells `(n,)`."""
+        if cells.all():
+            return self
+        return Asked(
+            self.frame.only(np.flatnonzero(cells)),
+            self.near.only(cells),
+            self.metrics,
+            self.slots[cells],
+            self.setups[cells],
+            self.law[cells],
+            self.offset[cells],
+            self.offsets,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Carried:
     """What is taken over.
 
@@ -95,31 +134,25 @@ class Transfer:
         self,
         memory: Memory,
         paired: Paired,
-        law: MixedModel,
-        frame: Frame,
-        metrics: Integers,
-        slots: Integers,
-        paths: Integers,
+        asked: Asked,
     ) -> Carried:
         """Return what measurements anywhere let expect of the `n` cells of a frame.
 
         Args:
             memory: holds the measurements.
             paired: how their set-ups differ.
-            law: from whose values, and offsets, they are residuals.
-            frame: the cells.
-            metrics: `(m,)`, their columns in the memory.
-            slots: `(n, m)`, of their units.
-            paths: `(n, m, 3)`, rows of domain, hardware and set-up.
+            asked: the cells.
         """
-        near = memory.near(frame.keys)
+        near, metrics = asked.near, asked.metrics
         q = len(near.rows)
-        reasons = to_cells(self._common, memory, frame, near, _MEASURE)
+        reasons = to_cells(self._common, memory, asked.frame, near, _MEASURE)
         like, foretold = self._common.of(reasons)[:q], reasons[5, :q].astype(float)
-        variance = self._variance(memory, paired, near, metrics[0], paths[:, 0, 2], foretold)
+        variance = self._variance(
+            memory, paired, near, int(metrics[0]), asked.setups[:, 0], foretold
+        )
         whole = self._common.variance + self._deviation.variance * variance
         worth = (like * like / whole).astype(np.float32)
-        chosen = choose(memory, near, worth, metrics, slots, self._nearest)
+        chosen = choose(memory, near, worth, metrics, asked.slots, self._nearest)
         rows = chosen.of(near.rows)
         weights, left = self._weights(
             memory,
@@ -131,10 +164,10 @@ class Transfer:
         )
         noise = self._kinship.common.noise**2
         spread = np.sqrt(np.maximum(left, noise))
-        expected = np.empty(slots.shape)
-        for at, metric in enumerate(metrics.tolist()):
+        expected = np.empty(asked.slots.shape)
+        for at in range(len(metrics)):
             lines = chosen.which[:, at]
-            rest = self._rests(memory, paired, law, frame, metric, rows[lines], paths[:, at])
+            rest = self._rests(memory, paired, asked, at, rows[lines])
             expected[:, at] = np.vecdot(weights[lines], rest)
         return Carried(expected, spread[chosen.which])
 
@@ -159,7 +192,7 @@ class Transfer:
         """
         mine, there = here.take(near.cells), memory.path[near.rows, metric]
         seen = paired.of(mine, there)
-        count = np.where((mine > 0) & (there > 0), np.maximum(seen.count - 1.0, 0.0), 0.0)
+        count = np.where(mine > 0, np.maximum(seen.seen - 1.0, 0.0), 0.0)
         logs = self._kinship.names * np.log(foretold + _LEAST)
         logs += count * np.log(self._kinship.seen * (seen.variance + _LEAST))
         variance: Floats = np.exp(logs / (self._kinship.names + count))
@@ -207,36 +240,25 @@ class Transfer:
         return weights, left
 
     def _rests(
-        self,
-        memory: Memory,
-        paired: Paired,
-        law: MixedModel,
-        frame: Frame,
-        metric: int,
-        rows: Integers,
-        paths: Integers,
+        self, memory: Memory, paired: Paired, asked: Asked, at: int, rows: Integers
     ) -> Floats:
         """Return `(n, k)`, what rows would leave of the law and the offset in the cells' set-ups.
 
         Args:
             memory: holds the rows.
             paired: by how much set-ups differ.
-            law: and its offsets.
-            frame: the cells.
-            metric: a column of the memory.
+            asked: the cells.
+            at: place of the metric among those asked for.
             rows: `(n, k)`.
-            paths: `(n, 3)`, of the cells.
         """
-        here, there = paths[:, 2:], memory.path[rows, metric]
-        rest, z = memory.rest[rows, metric], memory.z[rows, metric]
+        metric, here = asked.metrics[at], asked.setups[:, at, None]
+        there, rest = memory.path[rows, metric], memory.rest[rows, metric]
         mine = np.broadcast_to(here, there.shape)
         seen = paired.of(mine.reshape(-1), there.reshape(-1))
         count, base, slope = (one.reshape(there.shape) for one in seen[:3])
-        count = np.where((mine > 0) & (there > 0) & (mine != there), count, 0.0)
+        count = np.where((mine > 0) & (mine != there), count, 0.0)
         trust = count / (count + self._kinship.offsets)
-        own = law.offset_of(paths)[:, None]
-        apart = law.law(frame.linear, paths[:, :1]) - (z - rest)
-        carried = base + (slope - 1.0) * apart - own
-        rests: Floats = rest + trust * carried - (1.0 - trust) * law.offset[there]
+        apart = asked.law[:, at, None] - (memory.z[rows, metric] - rest)
+        carried = base + (slope - 1.0) * apart - asked.offset[:, at, None]
+        rests: Floats = rest + trust * carried - (1.0 - trust) * asked.offsets[there]
         return rests
-

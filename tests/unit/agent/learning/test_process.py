@@ -29,11 +29,13 @@ def cell(batch: float, model: str = "a", hardware: str = "h") -> Cell:
 
 def weigh(store: Memory, asked: Cell) -> Neighbours:
     frame = frame_of([asked], catalogue())
-    return Process(KERNEL, nearest=8).weigh(store, frame, np.array([0]), np.array([[1]]))
+    return Process(KERNEL, nearest=8).weigh(
+        store, frame, store.near(frame.keys), np.array([0]), np.array([[1]])
+    )
 
 
 def filled() -> Memory:
-    store = Memory(1, KERNEL.sizes, KERNEL.parts, 100, 16)
+    store = Memory(1, KERNEL.sizes, [KERNEL.parts], 100, 16)
     for batch in range(1, 21):
         store.add(
             frame_of([cell(float(batch))], catalogue()),
@@ -73,14 +75,14 @@ def test_uncertainty_grows_with_distance() -> None:
 
 
 def test_an_empty_memory_weighs_nothing() -> None:
-    found = weigh(Memory(1, KERNEL.sizes, KERNEL.parts), cell(1.0))
+    found = weigh(Memory(1, KERNEL.sizes, [KERNEL.parts]), cell(1.0))
 
     assert (found.weights == 0).all()
     assert found.spread[0] == pytest.approx(np.sqrt(0.3))
 
 
 def test_identical_measurements_do_not_break_it() -> None:
-    store = Memory(1, KERNEL.sizes, KERNEL.parts, 100, 16)
+    store = Memory(1, KERNEL.sizes, [KERNEL.parts], 100, 16)
     for _ in range(30):
         store.add(frame_of([cell(1.0)], catalogue()), [1], *np.full((2, 1), 2.0), np.array([0]))
     found = weigh(store, cell(1.0))
@@ -90,7 +92,7 @@ def test_identical_measurements_do_not_break_it() -> None:
 
 
 def test_among_equals_the_later_counts() -> None:
-    store = Memory(1, KERNEL.sizes, KERNEL.parts, 100, 16)
+    store = Memory(1, KERNEL.sizes, [KERNEL.parts], 100, 16)
     for _ in range(30):
         store.add(frame_of([cell(1.0)], catalogue()), [1], *np.zeros((2, 1)), np.array([0]))
 
@@ -98,13 +100,15 @@ def test_among_equals_the_later_counts() -> None:
 
 
 def test_a_metric_that_other_rows_have_gets_neighbours_of_its_own() -> None:
-    store = Memory(2, KERNEL.sizes, KERNEL.parts, 100, 16)
+    store = Memory(2, KERNEL.sizes, [KERNEL.parts], 100, 16)
     for batch in range(1, 21):
         one = frame_of([cell(float(batch))], catalogue())
         store.add(one, [1, 2 * (batch % 2)], *np.zeros((2, 2)), np.array([0, 0]))
     frame = frame_of([cell(7.0), cell(8.0)], catalogue())
 
-    found = Process(KERNEL, nearest=8).weigh(store, frame, np.array([0, 1]), np.array([[1, 2]] * 2))
+    found = Process(KERNEL, nearest=8).weigh(
+        store, frame, store.near(frame.keys), np.array([0, 1]), np.array([[1, 2]] * 2)
+    )
 
     assert (store.slot[found.rows[found.which[:, 0]], 0] == 1).all()
     assert (store.slot[found.rows[found.which[:, 1]], 1] == 2).all()
@@ -118,7 +122,9 @@ def test_what_weighs_never_depends_on_the_cells_beside_it(count: int) -> None:
     frame = frame_of(cells, catalogue())
     slots = np.ones((count, 1), dtype=np.int64)
 
-    found = Process(KERNEL, nearest=8).weigh(store, frame, np.array([0]), slots)
+    found = Process(KERNEL, nearest=8).weigh(
+        store, frame, store.near(frame.keys), np.array([0]), slots
+    )
 
     for at, one in enumerate(cells):
         alone = weigh(store, one)
