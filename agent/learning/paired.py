@@ -31,6 +31,11 @@ firmly, in sums of squares (log units): sheets promise more than devices hold.""
 _AFTER_SHIFT = 8.0
 """Measurements that a pair counts for, at most, once one of its set-ups has shifted."""
 
+_SETTLED = 5.0
+_CLIP, _CLIP_WIDTHS = 0.05, 3.0
+"""How far (log), in itself and in standard deviations, one measurement may surprise a pair that is
+settled; what lies beyond is learnt as if it were there."""
+
 _FEW = 128
 """Pairs that are looked up faster one by one than once each."""
 
@@ -92,6 +97,10 @@ class Paired:
             fresh.clear()
         sign = np.where(here < there, 1.0, -1.0)
         d, law = values * sign, expected * sign
+        seen, base, slope, variance = self._found[rows].T
+        usual = base + slope * law
+        reach = np.where(seen > _SETTLED, _CLIP + _CLIP_WIDTHS * np.sqrt(variance), np.inf)
+        d = usual + np.minimum(np.maximum(d - usual, -reach), reach)
         terms = np.stack((np.ones(len(d)), law, d, law * law, law * d, d * d), axis=1)
         sums = self._sums[rows] * _MEMORY + weights[:, None] * terms
         self._sums[rows], self._found[rows] = sums, _regressed(sums)

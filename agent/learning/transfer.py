@@ -123,7 +123,7 @@ class Transfer:
         nearest: how many measurements predict a cell.
     """
 
-    def __init__(self, kinship: Kinship, kept: tuple[float, ...], nearest: int = 8) -> None:
+    def __init__(self, kinship: Kinship, kept: tuple[float, ...], nearest: int = 12) -> None:
         self._kinship = kinship
         self._nearest = nearest
         self._common = Likeness(kinship.common, kept)
