@@ -4,7 +4,7 @@ The learner predicts a cell by a law, an offset of its hardware and set-up, and 
 as one Gaussian process over all cells, the same parts give a covariance between any two of them:
 that of the weights of the law and of the offsets (a linear mixed model, Laird and Ware 1982), and
 half and half, as the learner weighs them in a young set-up, its likeness of neighbours, with its
-widest part scaled to what is really left there, and that by which set-ups take over from each other.
+widest part scaled to what is really left there, and that by which set-ups take over from others.
 """
 
 from __future__ import annotations
