@@ -65,17 +65,10 @@ def deciding(
     for place in range(len(field.candidates)):
         design.open[place] &= place in open_places
     before = design.spread
-    choices: list[Choice] = []
-    gained: dict[int, dict[str, float]] = {}
-    while len(choices) < request.budget and design.open.any():
-        gain = _gains(design, choosings)
-        # Where no decision gains, what teaches most comes first.
-        worth = gain / design.per + 1e-6 * design.worth()
-        place = int(np.where(design.open, worth, -1.0).argmax())
-        gained[place] = {"decision_gain": float(gain[place])}
-        choices.append(design.take(place))
+    chosen = choose(design, choosings, request.budget)
+    gained = {choice.place: {"decision_gain": gain} for choice, gain in chosen}
     return IntegrateReply(
-        wanted=wanted(field, choices, request_id, gained),
+        wanted=wanted(field, [choice for choice, _ in chosen], request_id, gained),
         candidates=int(sum(1 for _ in open_places)),
         cells=len(field.targets),
         uncertainty=before,
@@ -88,6 +81,20 @@ def deciding(
             key=lambda one: (-one.expected_regret, one.model),
         ),
     )
+
+
+def choose(design: Design, choosings: Sequence[Choosing], count: int) -> list[tuple[Choice, float]]:
+    """Choose so many open candidates of a design, with what decisions gain by each (a share)."""
+    priors = [design.posterior.prior_among(one.places) for one in choosings]
+    first = design.posterior.first.copy()
+    chosen: list[tuple[Choice, float]] = []
+    while len(chosen) < count and design.open.any():
+        gain = _gains(design, choosings, priors, first)
+        # Where no decision gains, what teaches most comes first.
+        worth = gain / design.per + 1e-6 * design.worth()
+        place = int(np.where(design.open, worth, -1.0).argmax())
+        chosen.append((design.take(place), float(gain[place])))
+    return chosen
 
 
 def knowledge_gradient(centre: Floats, change: Floats) -> Floats:
@@ -103,16 +110,24 @@ def knowledge_gradient(centre: Floats, change: Floats) -> Floats:
     return gain
 
 
-def _gains(design: Design, choosings: Sequence[Choosing]) -> Floats:
-    """Return `(candidates,)`, by which share decisions gain from each, on average over them."""
+def _gains(
+    design: Design, choosings: Sequence[Choosing], priors: Sequence[Floats], first: Floats
+) -> Floats:
+    """Return `(candidates,)`, by which share decisions gain from each, on average over them.
+
+    Args:
+        design: says what was taken.
+        choosings: the decisions.
+        priors: for each, `(k, k)` covariances of its alternatives before anything was measured.
+        first: `(candidates,)` variances before anything was chosen.
+    """
     gains = np.zeros(len(design.field.candidates))
-    posterior = design.posterior
-    for one in choosings:
+    for one, prior in zip(choosings, priors, strict=True):
         places = np.array(one.places)
-        among = np.stack([posterior.with_candidates(place)[places] for place in one.places])
-        own = np.diag(among)
+        among = prior - design.posterior.taught(one.places)
+        own = np.maximum(np.diag(among), 0.0)
         # The process knows how errors hang together; how large they are, the intervals know.
-        scale = one.spread / np.sqrt(np.maximum(posterior.first[places], 1e-12))
+        scale = one.spread / np.sqrt(np.maximum(first[places], 1e-12))
         change = among * scale[:, None] * scale / np.sqrt(own * scale**2 + NOISE**2)[:, None]
         gains[places] += knowledge_gradient(one.centre, change)
     return gains / max(len(choosings), 1)

@@ -66,9 +66,20 @@ class Posterior:
 
     def with_candidates(self, chosen: int) -> Floats:
         """Return `(candidates,)` covariances with one of them, given all that was taken."""
-        prior = covariance(self._candidates, self._candidates.at(chosen))[:, 0]
+        prior = covariance(self._candidates, self._candidates.at([chosen]))[:, 0]
         left: Floats = prior - self._known.T @ self._known[:, chosen]
         return left
+
+    def prior_among(self, places: Sequence[int]) -> Floats:
+        """Return `(k, k)` covariances of some candidates before anything was measured."""
+        some = self._candidates.at(places)
+        return covariance(some, some)
+
+    def taught(self, places: Sequence[int]) -> Floats:
+        """Return `(k, k)`, what all that was taken removed of the covariances of candidates."""
+        known = self._known[:, list(places)]
+        removed: Floats = known.T @ known
+        return removed
 
     def take(self, chosen: int) -> None:
         """Take a candidate as measured."""

@@ -65,11 +65,11 @@ class Points(NamedTuple):
     def __len__(self) -> int:
         return len(self.law)
 
-    def at(self, place: int) -> Points:
-        """Return one of them."""
-        one = slice(place, place + 1)
+    def at(self, places: Sequence[int]) -> Points:
+        """Return some of them."""
+        some = list(places)
         return Points(
-            self.law[one], self.network[one], self.shape[one], self.names[one], self.parts[one]
+            self.law[some], self.network[some], self.shape[some], self.names[some], self.parts[some]
         )
 
 

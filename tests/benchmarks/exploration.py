@@ -3,10 +3,11 @@
     python -m tests.benchmarks.exploration [--data FILE] [--seeds 10] [--first-seed 0] [--pool 1200]
 
 The pool of a seed is all measured cells of models drawn by it, until there are enough. A random
-2 % are known at first; the rest is bought in batches of ten until 20 % are measured: by Placewise,
-at random, by uncertainty alone (the widest intervals first), and by filling space (what is farthest
-from all that is measured). The learner is the same, began with nothing, and learns what is bought;
-then it predicts all that is not measured.
+2 % are known at first; the rest is bought in batches of ten until 20 % are measured: by Placewise
+for all cells (`active-learning`) and for the decisions on hardware (`integrate`), at random, by
+uncertainty alone (the widest intervals first), and by filling space (what is farthest from all
+that is measured). The learner is the same, began with nothing, and learns what is bought; then it
+predicts all that is not measured.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.exploring.choosing import Cost, Design, Field
+from agent.exploring.decisions import Choosing, choose
 from agent.heart.cells import observation_of
 from agent.learning.bank import Bank, Observation
 from agent.learning.catalogue import catalogue
@@ -46,6 +48,12 @@ FIRST, LAST, BATCH = 0.02, 0.20, 10
 
 _LOOK_EVERY = 2
 """Batches between two looks at the error."""
+
+ASKING = ("uncertainty alone", "Placewise, for decisions")
+"""Policies that want predictions before each batch."""
+
+DEVIATIONS = 1.645
+"""Standard deviations in the half-width of an interval."""
 
 GOALS = {"mean_ape": 0.6, "regret": 0.5}
 WORSE = 1.1
@@ -70,8 +78,8 @@ class Policy(Protocol):
     def take(self, place: int) -> None:
         """Note that a cell was measured."""
 
-    def choose(self, half_widths: Floats) -> list[int]:
-        """Return the next batch, by half-widths (log) of the intervals of all cells."""
+    def choose(self, centre: Floats, half_widths: Floats) -> list[int]:
+        """Return the next batch, by the intervals (log) of all cells."""
 
 
 class Placewise:
@@ -90,9 +98,35 @@ class Placewise:
         else:
             self._design.take(place)
 
-    def choose(self, half_widths: Floats) -> list[int]:
+    def choose(self, centre: Floats, half_widths: Floats) -> list[int]:
         self._ahead = [one.place for one in self._design.choose(BATCH)]
         return list(self._ahead)
+
+
+class Deciding:
+    """Lowers what decisions on hardware lose."""
+
+    def __init__(self, cells: Sequence[Cell], _seed: int) -> None:
+        self._cells = cells
+        self._choices = _choices(cells)
+        self._measured: dict[int, None] = {}
+
+    def take(self, place: int) -> None:
+        self._measured[place] = None
+
+    def choose(self, centre: Floats, half_widths: Floats) -> list[int]:
+        cost = Cost(seconds=1.0, measured=True, joules=None, money=None)
+        known = {self._cells[place]: (METRIC,) for place in self._measured}
+        cells, count = self._cells, len(self._cells)
+        field = Field((METRIC,), known, cells, [cost] * count, cells, [1.0] * count)
+        design = Design(field, ActiveLearningRequest(budget=BATCH))
+        design.open[list(self._measured)] = False
+        spread = half_widths / DEVIATIONS
+        choosings = [
+            Choosing(tuple(places.tolist()), centre[places], spread[places])
+            for places in self._choices
+        ]
+        return [choice.place for choice, _ in choose(design, choosings, BATCH)]
 
 
 class Chance:
@@ -105,14 +139,14 @@ class Chance:
     def take(self, place: int) -> None:
         del self._open[place]
 
-    def choose(self, half_widths: Floats) -> list[int]:
+    def choose(self, centre: Floats, half_widths: Floats) -> list[int]:
         return self._chance.sample(list(self._open), BATCH)
 
 
 class Uncertainty(Chance):
     """Takes the widest intervals, whatever they have in common."""
 
-    def choose(self, half_widths: Floats) -> list[int]:
+    def choose(self, centre: Floats, half_widths: Floats) -> list[int]:
         return sorted(self._open, key=lambda place: -half_widths[place])[:BATCH]
 
 
@@ -134,7 +168,7 @@ class Space(Chance):
         super().take(place)
         self._nearest = np.minimum(self._nearest, self._distances(place))
 
-    def choose(self, half_widths: Floats) -> list[int]:
+    def choose(self, centre: Floats, half_widths: Floats) -> list[int]:
         nearest, chosen = self._nearest.copy(), []
         left = np.array(list(self._open))
         for _ in range(BATCH):
@@ -149,8 +183,9 @@ class Space(Chance):
         return distances
 
 
-POLICIES: dict[str, type[Placewise | Chance]] = {
+POLICIES: dict[str, type[Placewise | Deciding | Chance]] = {
     "Placewise": Placewise,
+    "Placewise, for decisions": Deciding,
     "random": Chance,
     "uncertainty alone": Uncertainty,
     "space-filling": Space,
@@ -189,7 +224,7 @@ def replay(rows: dict[str, list[Observation]], size: int, task: tuple[str, int, 
     measured = np.zeros(len(pool), dtype=bool)
     buying = random.Random(seed).sample(range(len(pool)), max(BATCH, round(FIRST * len(pool))))
     looks: list[Look] = []
-    half_widths = np.zeros(len(pool))
+    centre = half_widths = np.zeros(len(pool))
     for batch in range(10_000):
         for place in buying:
             bank.learn(pool[place])
@@ -197,7 +232,7 @@ def replay(rows: dict[str, list[Observation]], size: int, task: tuple[str, int, 
             measured[place] = True
         done = measured.sum() >= LAST * len(pool)
         looking = batch % _LOOK_EVERY == 0 or done
-        if looking or name == "uncertainty alone":
+        if looking or name in ASKING:
             predicted = [one[METRIC] for one in bank.predict(cells, [METRIC])]
             centre = np.log([one.value for one in predicted])
             half_widths = np.log([one.high for one in predicted]) - centre
@@ -218,7 +253,7 @@ def replay(rows: dict[str, list[Observation]], size: int, task: tuple[str, int, 
             )
         if done:
             return looks
-        buying = policy.choose(half_widths)
+        buying = policy.choose(centre, half_widths)
     raise AssertionError("the pool has no end")
 
 
