@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP = 320, 200, 60, 40, 70
-_COLOURS = ("#0b6e4f", "#888888", "#c1666b", "#4c72b0")
+_COLOURS = ("#0b6e4f", "#e08e0b", "#888888", "#c1666b", "#4c72b0")
 _TITLES = {"mean_ape": "mean error", "regret": "regret of the choice of hardware"}
 
 Curve = Sequence[tuple[float, float]]
@@ -28,7 +28,7 @@ def draw(panels: Mapping[tuple[str, str], Mapping[str, Curve]]) -> str:
         top = _TOP + tables.index(table) * (_HEIGHT + _GAP)
         parts += _panel(f"{table}: {_TITLES[error]}", curves, left, top)
     for at, name in enumerate(next(iter(panels.values()))):
-        x = _LEFT + 170 * at
+        x = _LEFT + 150 * at
         colour = _COLOURS[at]
         parts.append(f'<rect x="{x}" y="{height - 24}" width="18" height="4" fill="{colour}"/>')
         parts.append(f'<text x="{x + 24}" y="{height - 18}">{escape(name)}</text>')

@@ -2,14 +2,17 @@
 
 A native worker and a browser tab first measure cells that no agent ever learns: the models in
 batch sizes that exploration never tries. Then an agent that knows nothing works for some minutes,
-once without exploration and once with it. Both get the same small stream of paying jobs. Every
-few seconds each is asked for all the cells held back.
+without exploration and with it, in turns, in another order in every second turn. All get the same
+small stream of paying jobs. Every few seconds each is asked for all the cells held back, and in the
+end these are measured again. What is true of a cell is the median of all its measurements: on a
+machine that others use, one alone is far from the next.
 
-    python -m tests.benchmarks.loop
+    python -m tests.benchmarks.loop [--turns 2] [--seconds 120]
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import tempfile
 import time
@@ -36,7 +39,7 @@ HELD_BACK = (3, 6)
 assert not set(HELD_BACK) & set(BATCH_SIZES)
 REPEATS = 5
 BUDGET = 60
-SECONDS = 180.0
+TURNS, SECONDS = 2, 120.0
 ASK_SECONDS = 15.0
 PAY_SECONDS = 20.0
 PAYING = (("native", "silero-vad"), ("browser", "magika"), ("native", "minilm-mean"))
@@ -47,10 +50,20 @@ REQUESTS = "placewise/v1/requests"
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """A cell that was measured and is not learnt."""
+    """A cell that was measured and is not learnt.
+
+    Attributes:
+        candidate: the cell.
+        latencies_ms: as it was measured, time and again.
+    """
 
     candidate: dict[str, Any]
-    latency_ms: float
+    latencies_ms: list[float]
+
+    @property
+    def latency_ms(self) -> float:
+        """The median."""
+        return statistics.median(self.latencies_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +141,7 @@ def measure(one: Site) -> list[Truth]:
                 result = one.client.ask(topic, job, 150)
                 assert result["outcome"] == "ok", result
                 latency_ms = result["models"][0]["latency_ms"]["median"]
-                found.append(Truth(_candidate(state, model, batch_size), latency_ms))
+                found.append(Truth(_candidate(state, model, batch_size), [latency_ms]))
     return found
 
 
@@ -148,13 +161,15 @@ def _candidate(state: WorkerState, model: str, batch_size: int) -> dict[str, Any
     }
 
 
-def asked(one: Site, truths: list[Truth]) -> dict[str, Any]:
-    """Return how far off the predictions of all cells held back are."""
+def asked(one: Site, truths: list[Truth]) -> list[dict[str, Any] | None]:
+    """Return what is predicted of the latency of all cells held back; None where nothing is."""
     body = {"candidates": [truth.candidate for truth in truths], "metrics": ["latency_ms"]}
-    predicted = [
-        each["metrics"].get("latency_ms") for each in one.ask("predict", body)["predictions"]
-    ]
-    pairs = [(p, t.latency_ms) for p, t in zip(predicted, truths, strict=True) if p]
+    return [each["metrics"].get("latency_ms") for each in one.ask("predict", body)["predictions"]]
+
+
+def judged(told: list[dict[str, Any] | None], truths: list[Truth]) -> dict[str, Any]:
+    """Return how far off predictions are."""
+    pairs = [(p, t.latency_ms) for p, t in zip(told, truths, strict=True) if p]
     errors = [abs(p["value"] - measured) / measured for p, measured in pairs]
     inside = [p["low"] <= measured <= p["high"] for p, measured in pairs]
     return {
@@ -166,38 +181,43 @@ def asked(one: Site, truths: list[Truth]) -> dict[str, Any]:
     }
 
 
-def arm(name: str, truths: list[Truth], **settings: Any) -> list[dict[str, Any]]:
-    """Let an agent work, and ask it again and again; return what it knew when."""
+def arm(
+    name: str, turn: int, seconds: float, truths: list[Truth], **settings: Any
+) -> list[dict[str, Any]]:
+    """Let an agent work, and ask it again and again; return what it said when.
+
+    The cells held back are measured once more at the end, and `truths` grow by that.
+    """
     rows = []
     with site(**settings) as one:
         begun = time.monotonic()
         paid = 0
-        while (now := time.monotonic() - begun) < SECONDS:
+        while (now := time.monotonic() - begun) < seconds:
             if now >= paid * PAY_SECONDS:
                 _pay(one, *PAYING[paid % len(PAYING)])
                 paid += 1
             if now >= len(rows) * ASK_SECONDS:
-                rows.append(_row(name, one, now, paid, truths))
+                rows.append(_row(name, turn, one, now, paid, truths))
             time.sleep(0.2)
-        rows.append(_row(name, one, SECONDS, paid, truths))
+        rows.append(_row(name, turn, one, seconds, paid, truths))
         told = one.ask("explore", {})
         assert told["sent"] == sum(told["jobs"].values()), "all jobs are accounted for"
-        print(name, told["jobs"], "gain", told["gain"], "expected", told["expected_gain"])
-        rows.append({"arm": f"{name}, measured again", **_again(one, truths)})
+        print(name, turn, told["jobs"], "gain", told["gain"], "expected", told["expected_gain"])
+        for now_measured, before in zip(measure(one), truths, strict=True):
+            assert now_measured.candidate == before.candidate, "the workers are the same"
+            before.latencies_ms.extend(now_measured.latencies_ms)
     return rows
 
 
-def _again(one: Site, truths: list[Truth]) -> dict[str, Any]:
-    """Return how far from themselves the cells held back are, measured again: the floor of it."""
-    pairs = [
-        (now.latency_ms, before.latency_ms)
-        for now, before in zip(measure(one), truths, strict=True)
-        if now.candidate == before.candidate
+def floor(truths: list[Truth]) -> dict[str, Any]:
+    """Return how far single measurements of the cells held back are from their medians."""
+    errors = [
+        abs(one - truth.latency_ms) / truth.latency_ms
+        for truth in truths
+        for one in truth.latencies_ms
     ]
-    errors = [abs(now - before) / before for now, before in pairs]
     return {
-        "predicted": len(pairs),
-        "of": len(truths),
+        "arm": "one measurement for another",
         "median_ape": statistics.median(errors),
         "mean_ape": statistics.fmean(errors),
     }
@@ -214,14 +234,17 @@ def _pay(one: Site, where: str, model: str) -> None:
     assert reply.get("result", {}).get("outcome") == "ok", reply
 
 
-def _row(name: str, one: Site, now: float, paid: int, truths: list[Truth]) -> dict[str, Any]:
+def _row(
+    name: str, turn: int, one: Site, now: float, paid: int, truths: list[Truth]
+) -> dict[str, Any]:
     told = one.ask("explore", {})
     return {
         "arm": name,
+        "turn": turn,
         "seconds": round(now),
         "paying jobs": paid,
         "explored": told["jobs"]["done"],
-        **asked(one, truths),
+        "told": asked(one, truths),
         "gave way": told["jobs"]["gave_way"],
         "failed or lost": told["jobs"]["failed"] + told["jobs"]["lost"],
         "sent": told["sent"],
@@ -230,12 +253,32 @@ def _row(name: str, one: Site, now: float, paid: int, truths: list[Truth]) -> di
 
 def main() -> None:
     """Measure both, print the table, and hold the ends against each other."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--turns", type=int, default=TURNS)
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    options = parser.parse_args()
     with site() as one:
         truths = measure(one)
-    rows = arm("without", truths)
-    rows += arm("exploring", truths, explore=str(BUDGET))
-    publish("loop", f"{len(truths)} cells held back, over time", rows)
-    ends = {row["arm"]: row["mean_ape"] for row in rows if "seconds" in row}
+    arms: list[tuple[str, dict[str, str]]] = [
+        ("without", {}),
+        ("exploring", {"explore": str(BUDGET)}),
+    ]
+    rows = []
+    for turn in range(options.turns):
+        for name, settings in arms if turn % 2 == 0 else reversed(arms):
+            rows += arm(name, turn, options.seconds, truths, **settings)
+    for row in rows:
+        row.update(judged(row.pop("told"), truths))
+    publish("loop", f"{len(truths)} cells held back, over time", [*rows, floor(truths)])
+    ends = {
+        name: statistics.fmean(
+            row["mean_ape"]
+            for row in rows
+            if row["arm"] == name and row["seconds"] == round(options.seconds)
+        )
+        for name, _ in arms
+    }
+    print("mean errors at the end, over all turns:", ends)
     assert ends["exploring"] < ends["without"], f"exploring did not help: {ends}"
 
 
