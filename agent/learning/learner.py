@@ -66,7 +66,7 @@ _SHIFT = 0.05
 _BEYOND = np.log(100.0)
 """How far outside of all measured values of its domain a prediction may lie (log)."""
 
-_CORRECTION = 3.0
+_CORRECTION = 6.0
 """How far the process may move what the law says (log)."""
 
 KERNEL = Kernel(
