@@ -279,6 +279,8 @@ class Anomalies:
     ) -> Alert | None:
         if _just_told(here, "fallback_backend") or _just_told(here, "drift"):
             return None
+        if any(one.setup is None for one in drifts):
+            return None
         own = [one for one in here.newest if one.setup == seen.setup]
         slow = own[_turn(own) :]
         drifted = any(one.setup is not None and one.factor < 1 for one in drifts)

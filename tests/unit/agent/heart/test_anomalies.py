@@ -208,6 +208,17 @@ def test_what_others_were_like_before_does_not_make_a_fallback_of_a_shift(world:
     assert "fallback_backend" not in world.kinds()
 
 
+def test_a_drift_of_the_whole_hardware_is_no_fallback() -> None:
+    world = World()
+    whole = Drifted("throughput_per_s", "gpu-1", None, 0.7, 11)
+    for number in range(40):
+        slow = number >= 20 and number % 2 == 0
+        drifts = [whole] if number == 30 else []
+        precision = "fp16" if number % 2 == 0 else "fp32"
+        world.measure(-1.6 if slow else 0.1, precision=precision, fits=SLOWER, drifts=drifts)
+    assert world.kinds() == ["drift"]
+
+
 def test_two_measurements_far_off_are_no_fallback(world: World) -> None:
     for number in range(40):
         far = number in (20, 28)
