@@ -12,7 +12,7 @@ sees it, under which set-ups, when it began and whether it ends:
   are as fast as ever after one.
 - **drift**: everything on the hardware, or in one set-up, is off and stays so
   (`agent.learning.drift`).
-- **outlier**: a single measurement is further off than any for a long time, and the next are not.
+- **outlier**: a single measurement is so far off as one in a thousand is, and the next are not.
 """
 
 from __future__ import annotations
@@ -52,15 +52,29 @@ _IN_A_ROW, _OF_THEM = 5, 4
 _OTHERS, _ORDINARY = 5, 0.25
 """Measurements of others that must be there, and the share that may be unusual by chance."""
 
-_TOGETHER, _SLOWER, _CUT = 8, -1.0, 3.0
-"""Newest measurements of a set-up, and their mean surprise if it has fallen back: where intervals
-are right, the mean of eight has a standard deviation of about a fifth."""
+_AS_OTHERS = 0.5
+"""Mean surprise of others within which they are as predicted: that of ten has a standard deviation
+of about a fifth where intervals are right, so what befalls all is seldom laid on one source."""
 
-_FITTING = 0.75
-"""Share of them that must lie in the interval of another set-up."""
+_TOGETHER, _AT_MOST, _SLOWER, _CUT = 6, 12, -1.0, 3.0
+"""Newest measurements of a set-up, from so many to so many, and their median surprise if it has
+fallen back: where intervals are right, that of six has a standard deviation of a third. Two that
+are far off do not move it."""
 
-_NEWEST, _FARTHEST, _FARTHER = 1_000, 0.999, 1.25
-"""An outlier lies so many times beyond that quantile of so many surprises."""
+_FITTING, _EXPLAINED = 0.6, 0.5
+"""Share of them that must lie in the interval of another set-up, and share of their slowness by
+which that set-up must have been slower all along: one just as fast explains nothing."""
+
+_CHANCE, _NEWEST, _LEAST = 0.001, 4_000, 1_000
+"""An outlier is further off than all but this share of the newest so many measurements, and of so
+many at least. Its rank among them is all that counts: whatever the tails are like, that is the
+chance that an ordinary measurement is taken for one, before it is seen whether it stands alone."""
+
+_BY_WIDTH = 0.25
+"""Weight of half-widths in how far off a measurement is; the rest is that of the error's log. What
+intervals do not explain is a matter of the run, and its size hardly depends on how sure one was:
+half-widths alone take a tenfold error in a wide interval for less than a twofold one in a narrow
+one. Where all is predicted closely, the lesser weight still lets lesser errors stand out."""
 
 _AFTER = 5
 """Measurements on the same hardware that show whether an outlier was alone."""
@@ -68,12 +82,13 @@ _AFTER = 5
 _PAUSE = timedelta(minutes=2)
 """Without a measurement for so long, hardware has paused: chips cool down in seconds to minutes."""
 
-_BURSTS, _HOT, _LOOK_EVERY = 2, 12, 5
+_BURSTS, _HOT, _LOOK_EVERY = (2, 3), 12, 5
 """Stretches of work, and measurements in each, that show throttling, and how often one looks."""
 
-_CORRELATED, _EACH_CORRELATED = -0.5, -0.3
-"""Rank correlation of speed with time at work, over the stretches and in each: over fifty
-measurements, chance alone comes to the first once in four thousand times."""
+_CORRELATED, _EACH_CORRELATED = -3.7, -0.3
+"""Rank correlation of speed with time at work: over the stretches, in its standard deviations
+without throttling (one over the root of the measurements), and in each. Chance alone comes to the
+first once in ten thousand looks."""
 
 _LASTING = ("throttling", "fallback_backend")
 """What explains drifts that are found after it was named."""
@@ -87,9 +102,11 @@ class Seen:
     """A measurement that was just learnt."""
 
     seq: int
+    id: str
     source: str
     cell: Cell
     value: float
+    error: float
     surprise: float
     at_work: timedelta
 
@@ -103,6 +120,11 @@ class Seen:
         """Return whether it is further off than intervals allow for."""
         return abs(self.surprise) > UNUSUAL
 
+    @property
+    def far(self) -> float:
+        """Return how far off it is, by its error and by its interval."""
+        return float(abs(self.error) ** (1 - _BY_WIDTH) * abs(self.surprise) ** _BY_WIDTH)
+
 
 @dataclass(slots=True)
 class _Hardware:
@@ -114,6 +136,7 @@ class _Hardware:
     outlier: Seen | None = None
     since_outlier: int = 0
     told: dict[str, int] = field(default_factory=dict)
+    fallen: dict[Setting, int] = field(default_factory=dict)
     count: int = 0
 
 
@@ -139,7 +162,7 @@ class Anomalies:
         self._hardware: dict[str, _Hardware] = {}
         self._sources: dict[str, deque[Seen]] = {}
         self._told_sources: dict[str, int] = {}
-        self._farthest = stats.RollingQuantile(_FARTHEST, _NEWEST)
+        self._farthest = stats.RollingQuantile(1 - _CHANCE, _NEWEST)
         self._seen = 0
 
     def take(
@@ -159,20 +182,23 @@ class Anomalies:
             drifts: lasting changes that learning it made certain.
             elsewhere: predicts what its model would do in other set-ups on the same hardware.
         """
-        surprise = _of_speed(surprises)
-        if surprise is None:
+        found = _of_speed(surprises)
+        if found is None:
             return [self._drifted(one) for one in drifts]
+        error, surprise = found
         hardware = self._on(observation.cell.hardware)
         seen = Seen(
             at.seq,
+            at.id,
             at.source,
             observation.cell,
             _speed(observation),
+            error,
             surprise,
             _at_work(hardware, at.time),
         )
         alerts = list(self._name(hardware, seen, drifts, elsewhere))
-        self._farthest.update(abs(surprise))
+        self._farthest.update(seen.far)
         self._seen += 1
         return alerts
 
@@ -181,13 +207,15 @@ class Anomalies:
     ) -> Iterator[Alert]:
         here.newest.append(seen)
         here.count += 1
+        if seen.setup in here.fallen:
+            here.fallen[seen.setup] += 1
         own = self._sources.pop(seen.source, None) or deque(maxlen=_WINDOW)
         self._sources[seen.source] = own
         own.append(seen)
         _forget_oldest(self._sources, _SOURCES)
         yield from self._outlier(here, seen)
         explained = (
-            self._poisoned(here, seen)
+            self._poisoned(here, seen, drifts)
             or self._fallen_back(here, seen, drifts, elsewhere)
             or self._throttled(here, seen)
         )
@@ -196,7 +224,8 @@ class Anomalies:
             yield explained
         for drift in drifts:
             here.outlier = None
-            if explained is None and not any(_just_told(here, one) for one in _LASTING):
+            known = any(_just_told(here, one) for one in _LASTING) or _of_fallen(here, seen, drift)
+            if explained is None and not known:
                 if drift.setup is None:
                     here.told["drift"] = here.count
                 yield self._drifted(drift)
@@ -208,15 +237,23 @@ class Anomalies:
             if here.since_outlier >= _AFTER:
                 after = list(here.newest)[-_AFTER:]
                 if sum(one.unusual for one in after) <= 1:
-                    yield self._named("outlier", _alone(here.outlier))
+                    yield self._named("outlier", _alone(here.outlier), **_which(here.outlier))
                 here.outlier = None
             return
-        if self._seen < _NEWEST or not seen.unusual:
+        if self._seen < _LEAST or not seen.unusual:
             return
-        if abs(seen.surprise) > _FARTHER * (self._farthest.get() or 0.0):
+        if seen.far > (self._farthest.get() or 0.0):
             here.outlier, here.since_outlier = seen, 0
 
-    def _poisoned(self, here: _Hardware, seen: Seen) -> Alert | None:
+    def _poisoned(self, here: _Hardware, seen: Seen, drifts: Sequence[Drifted]) -> Alert | None:
+        if any(one.setup is None for one in drifts):
+            # It is the hardware: what was off on it until now is held against nobody.
+            for source in dict.fromkeys(one.source for one in here.newest):
+                theirs = self._sources.get(source, deque())
+                rest = [one for one in theirs if one.cell.hardware != seen.cell.hardware]
+                theirs.clear()
+                theirs.extend(rest)
+            return None
         own = list(self._sources[seen.source])[-_IN_A_ROW:]
         off = sum(one.unusual for one in own)
         if off < _OF_THEM or seen.source in self.distrusted:
@@ -225,6 +262,8 @@ class Anomalies:
         others = [one for one in here.newest if one.source != seen.source and one.seq >= own[0].seq]
         unusual = sum(one.unusual for one in others)
         if len(others) < _OTHERS or unusual > _ORDINARY * len(others):
+            return None
+        if abs(_mean(others)) > _AS_OTHERS:
             return None
         self.distrusted[seen.source] = 0
         self._sources[seen.source].clear()
@@ -240,22 +279,29 @@ class Anomalies:
     ) -> Alert | None:
         if _just_told(here, "fallback_backend") or _just_told(here, "drift"):
             return None
-        own = [one for one in here.newest if one.setup == seen.setup][-_TOGETHER:]
-        drifted = any(one.setup is not None and one.factor < 1 for one in drifts)
-        if len(own) < _TOGETHER or (not drifted and _mean(own) > _SLOWER):
+        if any(one.setup is None for one in drifts):
             return None
-        since = own[0].seq
+        own = [one for one in here.newest if one.setup == seen.setup]
+        slow = own[_turn(own) :]
+        drifted = any(one.setup is not None and one.factor < 1 for one in drifts)
+        if len(slow) < _TOGETHER or (not drifted and _median(slow) > _SLOWER):
+            return None
+        # From the same moment on: what came before it would speak for others that fell since.
+        since = slow[0].seq
         others = [one for one in here.newest if one.setup != seen.setup and one.seq >= since]
         if len(others) < _OTHERS or _mean(others) < _SLOWER / 2:
             return None
-        fit = _best_fit(own, list(dict.fromkeys(one.setup for one in others)), elsewhere)
+        setups = list(dict.fromkeys(one.setup for one in here.newest if one.setup != seen.setup))
+        fit = _best_fit(slow, own[: -len(slow)], setups, elsewhere)
         if fit is None:
             return None
         here.told["fallback_backend"] = here.count
+        here.fallen[seen.setup] = 0
+        _forget_oldest(here.fallen, _WINDOW)
         return self._named(
             "fallback_backend",
             f"{_words(seen.setup)} on {seen.cell.hardware} is as slow as {fit} would be, by its "
-            f"last {len(own)} measurements: did it fall back?",
+            f"last {len(slow)} measurements: did it fall back?",
             hardware=seen.cell.hardware,
             setup=_words(seen.setup),
             fits=fit,
@@ -264,13 +310,12 @@ class Anomalies:
     def _throttled(self, here: _Hardware, seen: Seen) -> Alert | None:
         if here.count % _LOOK_EVERY or _just_told(here, "throttling"):
             return None
-        bursts = _bursts(here.newest)[-_BURSTS:]
-        if len(bursts) < _BURSTS:
+        every = _bursts(here.newest)
+        found = [every[-count:] for count in _BURSTS if _falling(every[-count:], count)]
+        if not found:
             return None
-        each = [_rank_correlation([burst]) for burst in bursts]
+        bursts = found[0]
         correlation = _rank_correlation(bursts)
-        if correlation > _CORRELATED or max(each) > _EACH_CORRELATED:
-            return None
         here.told["throttling"] = here.count
         return self._named(
             "throttling",
@@ -364,12 +409,13 @@ def _as_speed(metric: MetricName, low: float, high: float) -> tuple[float, float
     return (low, high) if metric == "throughput_per_s" else (1e3 / high, 1e3 / low)
 
 
-def _of_speed(surprises: Sequence[Surprise]) -> float | None:
-    """Return the surprise of throughput, else of latency turned round; None without either."""
-    by_metric = {one.metric: one.error / one.half_width for one in surprises if one.half_width > 0}
-    if "throughput_per_s" in by_metric:
-        return by_metric["throughput_per_s"]
-    return -by_metric["latency_ms"] if "latency_ms" in by_metric else None
+def _of_speed(surprises: Sequence[Surprise]) -> tuple[float, float] | None:
+    """Return error and surprise of throughput, else of latency turned round; None without both."""
+    by_metric = {one.metric: one for one in surprises if one.half_width > 0}
+    for metric, way in (("throughput_per_s", 1.0), ("latency_ms", -1.0)):
+        if (one := by_metric.get(metric)) is not None:
+            return way * one.error, way * one.error / one.half_width
+    return None
 
 
 def _speed(observation: Observation) -> float:
@@ -416,16 +462,70 @@ def _mean(seen: Sequence[Seen]) -> float:
     return statistics.fmean(min(max(one.surprise, -_CUT), _CUT) for one in seen)
 
 
-def _best_fit(own: Sequence[Seen], setups: Sequence[Setting], elsewhere: Elsewhere) -> str | None:
-    """Return the other set-up whose predictions come closest, if most measurements fit it."""
+def _median(seen: Sequence[Seen]) -> float:
+    return statistics.median(one.surprise for one in seen)
+
+
+def _turn(own: Sequence[Seen]) -> int:
+    """Return from which measurement on a set-up has been slower, if it has: where it most is.
+
+    That is the likeliest moment of a change (Page 1954).
+    """
+    start = max(0, len(own) - _AT_MOST)
+    total, best, turn = 0.0, 0.0, len(own)
+    for at in range(len(own) - 1, start - 1, -1):
+        total += _SLOWER / 2 - max(min(own[at].surprise, _CUT), -_CUT)
+        if total > best:
+            best, turn = total, at
+    return turn
+
+
+def _falling(bursts: Sequence[Sequence[Seen]], count: int) -> bool:
+    """Return whether so many stretches of work were all of them slower the longer they lasted."""
+    if len(bursts) < count:
+        return False
+    deviations = _rank_correlation(bursts) * math.sqrt(sum(len(burst) for burst in bursts) - 1)
+    each = max(_rank_correlation([burst]) for burst in bursts)
+    return deviations <= _CORRELATED and each <= _EACH_CORRELATED
+
+
+def _best_fit(
+    slow: Sequence[Seen], before: Sequence[Seen], setups: Sequence[Setting], elsewhere: Elsewhere
+) -> str | None:
+    """Return the other set-up whose predictions come closest, if they explain the slowness.
+
+    Args:
+        slow: measurements that are slower than predicted.
+        before: those of the same set-up that came before them.
+        setups: the other ones.
+        elsewhere: predicts in them.
+    """
     apart: dict[str, list[float]] = {}
     hits: dict[str, int] = {}
-    for one in own:
+    for one in slow:
         for name, (low, high) in elsewhere(one.cell, setups).items():
             apart.setdefault(name, []).append(abs(math.log(one.value / math.sqrt(low * high))))
             hits[name] = hits.get(name, 0) + (low <= one.value <= high)
-    fitting = [name for name, count in hits.items() if count >= _FITTING * len(own)]
+    # Predictions of the slow cells have followed them by now; those of earlier ones have less.
+    slower: dict[str, list[float]] = {}
+    for one in before[-_AT_MOST:]:
+        for name, (low, high) in elsewhere(one.cell, setups).items():
+            slower.setdefault(name, []).append(math.log(math.sqrt(low * high) / one.value))
+    enough = _EXPLAINED * statistics.median(one.error for one in slow)
+    fitting = [
+        name
+        for name, count in hits.items()
+        if count >= _FITTING * len(slow)
+        and name in slower
+        and statistics.median(slower[name]) <= enough
+    ]
     return min(fitting, key=lambda name: statistics.median(apart[name]), default=None)
+
+
+def _of_fallen(here: _Hardware, seen: Seen, drift: Drifted) -> bool:
+    """Return whether a drift is that of a set-up that fell back before the drift was sure."""
+    since = here.fallen.get(seen.setup)
+    return drift.setup is not None and since is not None and drift.events > since
 
 
 def _just_told(here: _Hardware, what: str) -> bool:
@@ -441,10 +541,19 @@ def _alone(seen: Seen) -> str:
     )
 
 
+def _which(seen: Seen) -> dict[str, str]:
+    return {
+        "hardware": seen.cell.hardware,
+        "model": seen.cell.model,
+        "source": seen.source,
+        "id": seen.id,
+    }
+
+
 def _words(setup: Sequence[str | None]) -> str:
     return " / ".join(part for part in setup if part) or "the set-up"
 
 
-def _forget_oldest(held: dict[str, Any], capacity: int) -> None:
+def _forget_oldest(held: dict[Any, Any], capacity: int) -> None:
     for name in list(islice(held, max(0, len(held) - capacity))):
         del held[name]
