@@ -28,7 +28,7 @@ def draw(panels: Mapping[tuple[str, str], Mapping[str, Curve]]) -> str:
         top = _TOP + tables.index(table) * (_HEIGHT + _GAP)
         parts += _panel(f"{table}: {_TITLES[error]}", curves, left, top)
     for at, name in enumerate(next(iter(panels.values()))):
-        x = _LEFT + 150 * at
+        x = _LEFT + 160 * at
         colour = _COLOURS[at]
         parts.append(f'<rect x="{x}" y="{height - 24}" width="18" height="4" fill="{colour}"/>')
         parts.append(f'<text x="{x + 24}" y="{height - 18}">{escape(name)}</text>')
