@@ -20,27 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from agent.evaluation import Row, split
-from agent.importing import ImportedRow, read_rows
 from agent.learning.bank import Bank
 from tests.benchmarks.report import leave, publish, quantile
 from tests.benchmarks.rivals import rivals
 from tests.benchmarks.splits import SPLITS, Split
+from tests.benchmarks.table import DATA, load
 
-DATA = Path("../shared/data/benchmarks.parquet")
 SOURCES = ("timm", "llm-inference-bench", "mlperf-inference-v2.1")
 METRICS = ("throughput_per_s", "latency_ms", "power_w", "memory_mb")
 RIVAL_METRICS = ("throughput_per_s",)
 MIN_TEST_ROWS = 10
 TITLE = "Accuracy, medians over the seeds"
-
-
-def load(path: Path) -> list[Row]:
-    """Return the usable rows of a file."""
-    return [
-        Row(row.source, row.benchmark)
-        for row in read_rows(path, {})
-        if isinstance(row, ImportedRow)
-    ]
 
 
 def ours(one: Split, seed: int) -> list[dict[str, Any]]:

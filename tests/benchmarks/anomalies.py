@@ -50,8 +50,8 @@ from agent.heart.heart import Heart
 from agent.heart.stimuli import MeasurementLogged
 from schemas.measurement import Benchmark
 from schemas.published import Alert
-from tests.benchmarks.accuracy import DATA, load
 from tests.benchmarks.report import publish
+from tests.benchmarks.table import DATA, load
 
 HARDWARE = "nvidia-rtx-pro-6000-blackwell-maxq"
 """Of the vision rows: the hardware on which models were measured in more than one set-up."""

@@ -20,8 +20,8 @@ from typing import Any
 
 from agent.heart.cells import observation_of
 from agent.learning.bank import Bank, Observation
-from tests.benchmarks.accuracy import DATA, load
 from tests.benchmarks.report import publish
+from tests.benchmarks.table import DATA, load
 
 METRIC = "throughput_per_s"
 SPEED = 0.7

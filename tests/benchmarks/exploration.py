@@ -34,9 +34,9 @@ from agent.learning.catalogue import catalogue
 from agent.learning.cell import Cell
 from agent.learning.features import frame_of
 from schemas.exploration import ActiveLearningRequest
-from tests.benchmarks.accuracy import DATA, load
 from tests.benchmarks.exploration_picture import draw
 from tests.benchmarks.report import FOLDER, publish
+from tests.benchmarks.table import DATA, load
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
