@@ -278,6 +278,7 @@ def _keys(cell: Cell, setup: Setup, linear: Sequence[float], said: Hints) -> Key
             number,
             stem ^ shape,
             stem,
+            stem ^ setup.parts[0],
             group ^ size,
         ),
     )

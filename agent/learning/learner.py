@@ -321,7 +321,8 @@ class Learner:
         if not all(new):
             learnt = self._surprise(frame, event, np.flatnonzero(~np.array(new)))
         x, domains = frame.linear[0], event.paths[:, 0]
-        for at in self._law.learn(event.paths, x, event.z):
+        new_here = not self._memory.met(frame.keys[0])
+        for at in self._law.learn(event.paths, x, event.z, new=new_here):
             self._rest(int(event.metrics[at]), int(domains[at]))
         count = len(self.metrics)
         slots, path = [NO_SLOT] * count, np.zeros(count, dtype=np.int64)

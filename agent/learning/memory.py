@@ -30,6 +30,7 @@ RINGS = (
     ("setup", 24),
     ("item", 12),
     ("stem", 32),
+    ("hardware stem", 12),
     ("group size", 16),
 )
 """What measurements are kept together by, in the order of `Keys.rings`, and how many of each. An
@@ -37,7 +38,9 @@ item is one network with all of its sizes, whatever it runs on; size and batch a
 factor of about 1.6."""
 
 BREADTH = sum(size for _, size in RINGS)
-_ITEM, _STEM = (number for number, (name, _) in enumerate(RINGS) if name in {"item", "stem"})
+_HERE, _ITEM, _STEM = (
+    number for number, (name, _) in enumerate(RINGS) if name in {"setup stem", "item", "stem"}
+)
 
 NAMES = ("group", "stem", "model")
 """What a measurement is recognised by besides its sizes, in short numbers: equal ones mean the
@@ -202,6 +205,10 @@ class Memory:
         new[:, 1:] &= near[:, 1:] != near[:, :-1]
         places = np.flatnonzero(new)
         return Near(near.take(places).astype(np.int64), places // BREADTH, places)
+
+    def met(self, keys: Keys) -> bool:
+        """Return whether the network was measured in the set-up, and that is remembered."""
+        return self._keys[_HERE].find(keys.rings[_HERE], 0) > 0
 
     def kin(self, keys: Keys) -> Integers:
         """Return the rows of the same network that are kept together, each once."""

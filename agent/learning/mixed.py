@@ -30,7 +30,14 @@ _MEMORY = 1.0 - 1.0 / 400.0
 
 _HARDWARE_FIRMNESS = 0.04
 _SETUP_FIRMNESS = 0.16
-"""Variance of one event over the variance between hardware, and between set-ups of one."""
+"""Variance of one event over the variance between hardware, and between set-ups of one, before a
+domain says so itself."""
+
+_FIRM_SETUPS = 5.0
+"""Set-ups, or hardware, that the above are worth beside those of a domain."""
+
+_NETWORK_SHARE = 0.9
+"""Of the variance of one event, what its network brings, and the same network brings again."""
 
 _OFTEN = 24.0
 """Weights are solved anew when a domain has grown by one part in so many."""
@@ -58,7 +65,11 @@ class MixedModel:
         self.offset = np.zeros(16)
         self._sums = np.zeros((16, width + 1))
         self._shares = np.zeros((16, width + 1))
+        # Sums of set-ups as they count for their hardware, and of a hardware what they add up to.
+        self._parts = np.zeros((16, width + 1))
         self.events = np.zeros(16)
+        # How many networks a set-up was measured with.
+        self._networks = np.zeros(16)
         self._hardware = np.zeros(16, dtype=np.int64)
         # Where the law of a row lies in the arrays below; of domains and their set-ups.
         self._law = np.full(16, -1, dtype=np.int64)
@@ -69,6 +80,8 @@ class MixedModel:
         self._gram = np.zeros((4, width + 1, width + 1))
         self._count = np.zeros(4)
         self._unsolved = np.zeros(4)
+        # Of a law's set-ups, and of its hardware.
+        self._firmness = np.zeros((4, 2))
         self._laws = 0
 
     def start(self, row: int, level: int, path: Sequence[int], metric: int) -> None:
@@ -76,8 +89,10 @@ class MixedModel:
         self._fit(row + 1)
         if self._law[row] >= 0 and not self._is_setup[row]:
             self._free.append(int(self._law[row]))
-        self._sums[row] = self._shares[row] = 0.0
-        self.events[row] = self.offset[row] = 0.0
+        if self._is_setup[row]:
+            self._parts[self._hardware[row]] -= self._parts[row]
+        self._sums[row] = self._shares[row] = self._parts[row] = 0.0
+        self.events[row] = self._networks[row] = self.offset[row] = 0.0
         self._hardware[row] = 0
         self._law[row] = -1
         self._is_setup[row] = level == 2
@@ -107,8 +122,14 @@ class MixedModel:
         offset: Floats = self.offset[np.where(setup > 0, setup, hardware)]
         return offset
 
-    def learn(self, paths: Integers, x: Floats, z: Floats) -> list[int]:
+    def learn(self, paths: Integers, x: Floats, z: Floats, *, new: bool = True) -> list[int]:
         """Learn one event `x (d,)` with values `z (m,)` in rows of paths `(m, 3)`.
+
+        Args:
+            paths: of the values' domains.
+            x: features.
+            z: values.
+            new: whether the set-up was never measured with the event's network before.
 
         Returns:
             Places in `paths` whose laws were solved anew.
@@ -124,8 +145,10 @@ class MixedModel:
         self._gram[laws] += part[:, :, None] * event[:, None, :]
         self._shares[setups] += part
         self.events[setups] += 1.0
+        self._networks[setups] += new
         self._sums[hardware] = self._sums[hardware] * _MEMORY + event
         self._sums[setups] = self._sums[setups] * _MEMORY + event
+        self._parts[hardware] += self._counted(setups)
         self._count[laws] += 1.0
         self._unsolved[laws] += 1.0
         self._offset(setups, hardware, self._weights[laws])
@@ -151,15 +174,14 @@ class MixedModel:
 
     def shift(self, setups: Integers, size: float) -> None:
         """Move what set-ups and their hardware rest on, as if all had been measured so."""
-        moved = size * self._sums[setups, 0]
-        self._sums[setups, -1] += moved
+        self._sums[setups, -1] += size * self._sums[setups, 0]
         hardware, laws = self._hardware[setups], self._law[setups]
         part = size * self._shares[setups]
         # Several set-ups may lie on one hardware, and all of one metric in one law or another.
         for above, law, own, more in zip(
-            hardware.tolist(), laws.tolist(), part, moved, strict=True
+            hardware.tolist(), laws.tolist(), part, self._counted(setups), strict=True
         ):
-            self._sums[above, -1] += more
+            self._parts[above] += more
             self._gram[law, :, -1] += own
             self._gram[law, -1, :] += own
         self._shares[setups, -1] += part[:, 0]
@@ -177,6 +199,7 @@ class MixedModel:
         sums = self._shares[rows]
         spread = 1.0 / (sums[:, 0] + _HARDWARE_FIRMNESS)
         gram = self._gram[law] - (sums * spread[:, None]).T @ sums
+        whole = gram.copy()
         gram[:-1, -1] += self._precision * self._roots[self._metric[law]]
         within = gram[:-1, :-1]
         within[np.diag_indices(self._width)] += self._precision
@@ -184,15 +207,70 @@ class MixedModel:
         self._unsolved[law] = 0.0
         weights = np.broadcast_to(self._weights[law], sums.shape)
         self._offset(rows, self._hardware[rows], weights)
+        own = self._weights[law]
+        noise = float(own @ whole @ own) / max(float(sums[:, 0].sum()), 1.0)
+        self._firm(law, rows, noise)
+        self._offset(rows, self._hardware[rows], weights)
+
+    def _precision_of(self, setups: Integers) -> Floats:
+        """Return how many independent events the mean of each set-up `(m,)` is worth.
+
+        Two events of one network tell of that network, not twice of the set-up.
+        """
+        events = np.maximum(self._sums[setups, 0], 1e-9)
+        networks = np.minimum(np.maximum(self._networks[setups], 1.0), events)
+        precision: Floats = 1.0 / ((1.0 - _NETWORK_SHARE) / events + _NETWORK_SHARE / networks)
+        return precision
+
+    def _counted(self, setups: Integers) -> Floats:
+        """Count set-ups for their hardware by how much each tells of it; return what that adds.
+
+        By the precision of its mean: a set-up that was measured a thousand times tells hardly more
+        of the others than one that was measured ten times.
+        """
+        sums, precision = self._sums[setups], self._precision_of(setups)
+        firm = self._firmness[self._law[setups], 0]
+        told = precision * firm / (precision + firm)
+        parts = sums * (told / np.maximum(sums[:, 0], 1e-9))[:, None]
+        more: Floats = parts - self._parts[setups]
+        self._parts[setups] = parts
+        return more
 
     def _offset(self, setups: Integers, hardware: Integers, weights: Floats) -> None:
         """Fit offsets to weights `(m, d + 1)`, whose last is -1 to stand for the value."""
-        here, above = self._sums[setups], self._sums[hardware]
-        left = -np.vecdot(above, weights)
-        start = left / (above[:, 0] + _HARDWARE_FIRMNESS)
+        here, above = self._sums[setups], self._parts[hardware]
+        firm = self._firmness[self._law[setups]]
+        start = -np.vecdot(above, weights) / (above[:, 0] + firm[:, 1])
         self.offset[hardware] = start
-        left = -np.vecdot(here, weights) - here[:, 0] * start
-        self.offset[setups] = start + left / (here[:, 0] + _SETUP_FIRMNESS)
+        precision = self._precision_of(setups)
+        mean = -np.vecdot(here, weights) / np.maximum(here[:, 0], 1e-9) - start
+        self.offset[setups] = start + mean * precision / (precision + firm[:, 0])
+
+    def _firm(self, law: int, rows: Integers, noise: float) -> None:
+        """Take a step of expectation maximisation for the variances between a law's set-ups.
+
+        Args:
+            law: which one.
+            rows: its set-ups, whose offsets fit its weights.
+            noise: variance of one event within a set-up.
+        """
+        hardware = self._hardware[rows]
+        setup_firm, hardware_firm = self._firmness[law]
+        apart = self.offset[rows] - self.offset[hardware]
+        left = 1.0 / (self._precision_of(rows) + setup_firm)
+        above = np.unique(hardware)
+        out = self.offset[above]
+        unsure = 1.0 / (self._parts[above, 0] + hardware_firm)
+        variance = max(noise, 1e-6)
+        for at, (usual, squares, doubt) in enumerate(
+            ((_SETUP_FIRMNESS, apart, left), (_HARDWARE_FIRMNESS, out, unsure))
+        ):
+            between = (_FIRM_SETUPS / usual + (squares**2 / variance + doubt).sum()) / (
+                _FIRM_SETUPS + len(squares)
+            )
+            self._firmness[law, at] = 1.0 / between
+        self._parts[rows] = self._parts[above] = 0.0
+        np.add.at(self._parts, hardware, self._counted(rows))
 
     def _new_law(self, metric: int) -> int:
         if self._free:
@@ -200,18 +278,30 @@ class MixedModel:
         else:
             law = self._laws
             self._laws += 1
-            for name in ("_metric", "_weights", "_gram", "_count", "_unsolved"):
+            for name in ("_metric", "_weights", "_gram", "_count", "_unsolved", "_firmness"):
                 setattr(self, name, fitted(getattr(self, name), law + 1))
         self._metric[law] = metric
         self._weights[law, :-1] = self._roots[metric]
         self._weights[law, -1] = -1.0
         self._gram[law] = 0.0
         self._count[law] = self._unsolved[law] = 0.0
+        self._firmness[law] = _SETUP_FIRMNESS, _HARDWARE_FIRMNESS
         return law
 
     def _fit(self, rows: int) -> None:
         if rows > len(self.offset):
-            for name in ("offset", "_sums", "_shares", "events", "_hardware", "_is_setup"):
+            for name in (
+                *(
+                    "offset",
+                    "_sums",
+                    "_shares",
+                    "_parts",
+                    "events",
+                    "_networks",
+                    "_hardware",
+                    "_is_setup",
+                ),
+            ):
                 setattr(self, name, fitted(getattr(self, name), rows))
             self._law = fitted(self._law, rows, -1)
 

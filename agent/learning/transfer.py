@@ -38,6 +38,7 @@ _MEASURE = 1
 """Which distance between set-ups of a memory is the variance that their parts let expect."""
 
 _LEAST = 1e-8
+_NUGGET = 0.08
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +232,7 @@ class Transfer:
         matrices.reshape(p, k * k)[:, :: k + 1] = (
             self._common.variance
             + self._kinship.common.noise**2
+            + _NUGGET * self._deviation.variance * variance
             + self._deviation.variance * variance
         )
         weights = solved(matrices, right)
