@@ -118,11 +118,15 @@ KINSHIP = Kinship(
 _APART = 0.4
 """How fast a pair of measurements loses weight with the distance of their sizes."""
 
-_GROWN = 100.0
-"""Measurements of a set-up after which its own neighbours count as much as what is taken over."""
+_SHARE = np.array([-3.7, 2.1, -0.5])
+_SHARE_FLOOR, _USUALLY = 0.02, 4.0
+"""How far what is taken over counts beside a cell's own neighbours: log odds at the start, by the
+log of how much less doubt it leaves (with a floor under both), and by the log of how often the
+set-up was measured. Set as `KERNEL` was; errors of the two are half independent, so that both
+together are better than either."""
 
 _UP = 400
-"""Measurements of a set-up from which on nothing is taken over any more: a fifth is left then."""
+"""Measurements of a set-up from which on nothing is learnt of how it differs from its like."""
 
 _DOUBT_TAKEN = 2.5
 """Doubt of neighbours that goes with the deviation left by what is taken over."""
@@ -480,19 +484,14 @@ class Learner:
         near = self._memory.near(frame.keys)
         law, offset = self._law.law(frame.linear, paths[..., 0]), self._law.offset_of(paths)
         correction, spread = self._corrections(frame, near, metrics, slots)
-        young = np.asarray((grown < _UP).any(axis=1))
-        if young.any():
-            asked = Asked(
-                frame, near, metrics, slots, paths[..., 2], law, offset, self._law.offset
-            ).only(young)
-            carried = self._transfer.carry(self._memory, self._paired, asked)
-            own = grown[young]
-            share = np.where(own < _UP, 1.0 / (1.0 + own / _GROWN), 0.0)
-            correction[young] += share * (carried.expected - correction[young])
-            left, doubt = spread[young], _DOUBT_TAKEN * carried.spread
-            mixed = left ** (1.0 - share) * doubt**share
-            # How much set-ups differ that were never measured, only names say.
-            spread[young] = np.where(own > 0, mixed, np.maximum(left, doubt))
+        asked = Asked(frame, near, metrics, slots, paths[..., 2], law, offset, self._law.offset)
+        carried = self._transfer.carry(self._memory, self._paired, asked)
+        share = _share(spread, carried.spread, grown)
+        correction += share * (carried.expected - correction)
+        doubt = _DOUBT_TAKEN * carried.spread
+        mixed = spread ** (1.0 - share) * doubt**share
+        # How much set-ups differ that were never measured, only names say.
+        spread = np.where(grown > 0, mixed, np.maximum(spread, doubt))
         centre = law + offset
         centre += np.minimum(np.maximum(correction, -_CORRECTION), _CORRECTION)
         bounds = self._ranges[paths[..., 0]]
@@ -613,6 +612,14 @@ class Learner:
         else:
             values = self._law.law_at(memory.linear[:used], domain)[rows]
         memory.rest[rows, metric] = memory.z[rows, metric] - values
+
+
+def _share(spread: Floats, carried: Floats, grown: Counts) -> Floats:
+    """Return `(n, m)`, how far what is taken over counts, by the doubts of both sides."""
+    less = np.log((spread + _SHARE_FLOOR) / (carried + _SHARE_FLOOR))
+    odds = _SHARE[0] + _SHARE[1] * less + _SHARE[2] * (np.log1p(grown) - _USUALLY)
+    share: Floats = 1.0 / (1.0 + np.exp(-odds))
+    return share
 
 
 def _kinds(counts: Counts) -> Integers:
