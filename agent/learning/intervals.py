@@ -3,9 +3,10 @@
 Errors are put on one scale first: a small online regression says how large an error is usual
 for a cell (by the doubt that its neighbours leave, above all, and by what is guessed), as in
 locally weighted conformal prediction (Lei et al. 2018). What is left is counted in histograms,
-one for each set-up, each filled up by the one above it (hardware, domain, everything), so that
-a new set-up starts from its relatives. Old errors fade. Quantiles are read at a level that
-follows the misses of the set-up (adaptive conformal inference, Gibbs and Candes 2021).
+one for each set-up, each filled up by the one above it (hardware, domain), so that a new set-up
+starts from its relatives. Nothing is filled up from other domains: how much more than usual one is
+wrong about vision models says nothing of language models. Old errors fade. Quantiles are read at
+a level that follows the misses of the set-up (adaptive conformal inference, Gibbs and Candes 2021).
 """
 
 from __future__ import annotations
@@ -56,15 +57,13 @@ _OVER = math.log(math.log1p(CLOSE) + _FLOOR)
 
 
 class Standing(NamedTuple):
-    """Where cells stand, each of the three an array of one shape.
+    """Where cells stand, each of the two an array of one shape.
 
     Attributes:
-        metrics: numbers of metrics; `(m,)` whatever the shape of the others.
         domains: short numbers of domains.
         kinds: which kind each cell is of, by what is known of the metric.
     """
 
-    metrics: Integers
     domains: Integers
     kinds: Integers
 
@@ -79,17 +78,14 @@ class Intervals:
     Histograms are found by the rows of scopes that the caller gives out; row 0 stands for none.
 
     Args:
-        metrics: how many metrics there are.
         priors: `(kinds, k)`, weights to start from, for each kind of cell, of the log of the usual
             error on the reasons for it.
         firmness: `(kinds, k)`, how many errors each prior weight is worth.
     """
 
-    def __init__(self, metrics: int, priors: Floats, firmness: Floats) -> None:
+    def __init__(self, priors: Floats, firmness: Floats) -> None:
+        # Each row has a node for each kind; node 0 is for nothing.
         self._kinds = kinds = len(priors)
-        # Node 0 is for nothing, then one for each metric, one for its kinds, then those of rows.
-        self._metrics = metrics
-        self._first = 1 + metrics + metrics * kinds - kinds
         # Of four kinds, the last two are strangers.
         self._aims = np.where(np.arange(kinds) < 2, _AIM, _AIM_STRANGE)
         self._root = np.asarray(priors, dtype=float)
@@ -103,14 +99,13 @@ class Intervals:
         # Half-normal errors, their log centred: what one expects before the first error is known.
         density = np.exp(centres - 0.63 - 0.5 * np.exp(2 * (centres - 0.63)))
         self._prior = density / density.sum()
-        self._bins = np.zeros((self._first + kinds, _BINS))
+        self._bins = np.zeros((kinds, _BINS))
         self._count = np.zeros(len(self._bins))
         self._level = np.zeros(len(self._bins))
 
     def start(self, row: int) -> None:
         """Forget what was learnt in a row."""
-        first = self._first + self._kinds * row
-        nodes = slice(first, first + self._kinds)
+        nodes = slice(self._kinds * row, self._kinds * (row + 1))
         if nodes.stop > len(self._count):
             self._bins = fitted(self._bins, nodes.stop)
             self._count = fitted(self._count, nodes.stop)
@@ -144,7 +139,7 @@ class Intervals:
             np.add.accumulate(self._mixture(nodes), axis=1), self._levels(nodes, cells.kinds)
         )
         missed = (score > quantile) - (1.0 - self._aims[cells.kinds])
-        self._level[nodes[:, 2]] += _ADAPT_ABOVE * missed
+        self._level[nodes[:, 0]] += _ADAPT_ABOVE * missed
         self._level[nodes[:, -1]] += _ADAPT * missed
         # What is steered to its bound goes no farther.
         self._level[nodes] = np.minimum(np.maximum(self._level[nodes], -0.1), 0.075)
@@ -179,18 +174,12 @@ class Intervals:
         return half_width.reshape(shape), np.minimum(chance, 1.0).reshape(shape)
 
     def _nodes(self, cells: Standing, paths: Integers) -> Integers:
-        """Return `(..., d + 2)` nodes, from everything of a metric to the set-ups of a kind."""
-        metrics, kinds = cells.metrics, cells.kinds
-        nodes = np.empty((*kinds.shape, paths.shape[-1] + 2), dtype=np.int64)
-        nodes[..., 0] = metrics + 1
-        nodes[..., 1] = 1 + self._metrics + metrics * self._kinds + kinds
-        nodes[..., 2:] = np.where(
-            paths > 0, self._first + self._kinds * paths + kinds[..., None], 0
-        )
+        """Return `(..., d)` nodes, from the domain to the set-ups of a kind."""
+        nodes: Integers = np.where(paths > 0, self._kinds * paths + cells.kinds[..., None], 0)
         return nodes
 
     def _levels(self, nodes: Integers, kinds: Integers) -> Floats:
-        level = self._level[nodes[:, 2]] + self._level[nodes[:, -1]] + self._aims[kinds]
+        level = self._level[nodes[:, 0]] + self._level[nodes[:, -1]] + self._aims[kinds]
         levels: Floats = np.minimum(np.maximum(level, _LEVEL_LOW), _LEVEL_HIGH)
         return levels
 
@@ -200,7 +189,7 @@ class Intervals:
         # What is above a level counts as much as `_FILL` errors of its own.
         passed = np.multiply.accumulate(_FILL * weight[:, ::-1], axis=1)[:, ::-1]
         weight[:, :-1] *= passed[:, 1:]
-        mixture: Floats = np.matmul(weight[:, None, :], self._bins[nodes])[:, 0]
+        mixture: Floats = np.matmul(weight[:, None, :], self._bins.take(nodes, axis=0))[:, 0]
         mixture += passed[:, :1] * self._prior
         return mixture
 

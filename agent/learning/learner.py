@@ -288,7 +288,7 @@ class Learner:
         precision[BIAS] = _BIAS_FIRMNESS
         precision[SPEED] = _SPEED_FIRMNESS
         self._law = MixedModel(np.array([physics(metric) for metric in self.metrics]), precision)
-        self._intervals = Intervals(count, _REASON_PRIORS, _REASON_FIRMNESS)
+        self._intervals = Intervals(_REASON_PRIORS, _REASON_FIRMNESS)
         # A domain, its hardware and their set-ups; a path is used from its end to its start, so
         # that nothing is forgotten before what hangs on it.
         self._scopes = Rows(max(2 * setups * count, 8 * count))
@@ -379,7 +379,7 @@ class Learner:
         own = counts.transpose(0, 2, 1)[line, np.minimum(slots, counts.shape[2] - 1)]
         centre, spread = self._centre(frame, numbers, slots, paths, own[..., SETUP])
         reasons = _reasons(own, frame, spread)
-        standing = Standing(numbers, self._law.numbers(paths[..., 0]), _kinds(own))
+        standing = Standing(self._law.numbers(paths[..., 0]), _kinds(own))
         half_width, confidence = self._intervals.half_widths(standing, paths, reasons)
         # Nobody has measured how wrong one is where neither model nor hardware is known.
         stranger = (own[..., MODEL] == 0) & (own[..., HARDWARE] == 0)
@@ -558,7 +558,7 @@ class Learner:
         centre, spread = self._centre(frame, metrics, slots[None], paths[None], own[..., SETUP])
         reasons = _reasons(own, frame, spread)[0]
         error = event.z[at] - centre[0]
-        standing = Standing(metrics, self._law.numbers(paths[:, 0]), _kinds(own)[0])
+        standing = Standing(self._law.numbers(paths[:, 0]), _kinds(own)[0])
         half_width = self._intervals.learn(standing, paths, reasons, error)
         learnt = Learnt()
         reach = np.maximum(_CLIP, _CLIP_WIDTHS * half_width)

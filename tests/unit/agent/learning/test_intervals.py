@@ -10,7 +10,7 @@ class Learnt:
     """Intervals of one metric and two kinds of cells, whose rows 1 to 9 are in use."""
 
     def __init__(self) -> None:
-        self.intervals = Intervals(1, np.tile([-1.0, 0.0], (2, 1)), np.ones((2, 2)))
+        self.intervals = Intervals(np.tile([-1.0, 0.0], (2, 1)), np.ones((2, 2)))
         self.intervals.begin(0)
         for row in range(1, 10):
             self.intervals.start(row)
@@ -19,7 +19,7 @@ class Learnt:
         self, path: tuple[int, int], reasons: np.ndarray, error: float, kind: int = 0
     ) -> float:
         widths = self.intervals.learn(
-            Standing(np.array([0]), np.array([0]), np.array([kind])),
+            Standing(np.array([0]), np.array([kind])),
             np.array([path]),
             reasons[None],
             np.array([error]),
@@ -30,7 +30,7 @@ class Learnt:
         self, paths: list[tuple[int, int]], reasons: np.ndarray, kind: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
         kinds = np.full((len(paths), 1), kind)
-        standing = Standing(np.array([0]), np.zeros_like(kinds), kinds)
+        standing = Standing(np.zeros_like(kinds), kinds)
         width, close = self.intervals.half_widths(
             standing, np.array(paths)[:, None], reasons[:, None]
         )
@@ -135,16 +135,16 @@ def test_a_row_can_start_anew() -> None:
 
 
 def test_metrics_are_learnt_apart() -> None:
-    learnt = Intervals(2, np.array([[-1.0]]), np.array([[1.0]]))
+    learnt = Intervals(np.array([[-1.0]]), np.array([[1.0]]))
     for row in (1, 2):
         learnt.start(row)
         learnt.begin(row)
     both, paths = np.array([0, 1]), np.array([[1], [2]])
-    standing = Standing(both, both + 1, np.array([0, 0]))
+    standing = Standing(both + 1, np.array([0, 0]))
     for _ in range(300):
         learnt.learn(standing, paths, np.ones((2, 1)), np.array([0.01, 1.0]))
 
-    standing = Standing(both, both[None] + 1, np.zeros((1, 2), dtype=np.int64))
+    standing = Standing(both[None] + 1, np.zeros((1, 2), dtype=np.int64))
     width, close = learnt.half_widths(standing, paths[None], np.ones((1, 2, 1)))
     assert width[0, 0] < 0.05
     assert width[0, 1] > 0.5
