@@ -71,22 +71,39 @@ def test_a_forgotten_stream_settles_anew() -> None:
     assert drift._streams == {}
 
 
-def test_a_shift_is_looked_at_again_when_more_of_it_was_seen() -> None:
-    chance = random.Random(5)
+@pytest.mark.parametrize("seed", range(20))
+def test_what_the_first_guess_of_a_shift_left_is_made_up_for(seed: int) -> None:
+    chance = random.Random(seed)
     drift = Drift()
     for event in range(200):
         assert drift.add(1, chance.gauss(0, 0.1), 0.1, event) is None
-    found = []
-    for event in range(200, 260):
+    found: list[Shift] = []
+    for event in range(200, 280):
         # The first guess is off by as much as the learner had followed: a quarter is left.
-        error = -0.4 if not found else -0.1 if len(found) == 1 else 0.0
-        shift = drift.add(1, error + chance.gauss(0, 0.02), 0.1, event)
+        error = -0.1 - sum(one.size for one in found[1:]) if found else -0.4
+        shift = drift.add(1, error + chance.gauss(0, 0.05), 0.1, event)
         found += [shift] if shift is not None else []
-    assert [shift.again for shift in found] == [False, True]
-    first, rest = found
-    assert first.size == pytest.approx(-0.4, abs=0.05)
-    assert rest.size == pytest.approx(-0.1, abs=0.03)
-    assert set(first.events) < set(rest.events), "all events since the shift were measured after it"
+    assert [shift.again for shift in found] == [False] + [True] * (len(found) - 1)
+    first, rest = found[0], found[1:]
+    assert first.size == pytest.approx(-0.4, abs=0.08)
+    assert sum(one.size for one in rest) == pytest.approx(-0.1, abs=0.04)
+    assert set(first.events) < set(rest[0].events), "all since the shift were measured after it"
+
+
+def test_what_is_predicted_closely_says_how_far_it_shifted() -> None:
+    chance = random.Random(2)
+    drift = Drift()
+    for event in range(100):
+        usual = (0.05, 0.05, 0.5)[event % 3]
+        assert drift.add(1, chance.gauss(0, usual), usual, event) is None
+    found: list[Shift] = []
+    for event in range(100, 130):
+        usual = (0.05, 0.5, 0.5)[event % 3]
+        shift = drift.add(1, -0.3 if usual < 0.1 else -1.2, usual, event)
+        found += [shift] if shift is not None else []
+        if found:
+            break
+    assert [shift.size for shift in found] == [-0.3]
 
 
 @pytest.mark.parametrize("seed", range(20))
