@@ -485,8 +485,9 @@ def _falling(bursts: Sequence[Sequence[Seen]], count: int) -> bool:
     if len(bursts) < count:
         return False
     deviations = _rank_correlation(bursts) * math.sqrt(sum(len(burst) for burst in bursts) - 1)
-    each = max(_rank_correlation([burst]) for burst in bursts)
-    return deviations <= _CORRELATED and each <= _EACH_CORRELATED
+    return deviations <= _CORRELATED and all(
+        _rank_correlation([burst]) <= _EACH_CORRELATED for burst in bursts
+    )
 
 
 def _best_fit(
