@@ -25,6 +25,10 @@ _SETTLED = 30
 """Events before which errors say more about the learner than about what it learns."""
 
 _LONGEST = 200
+_OTHERS, _SHARED = 3, 0.5
+"""Events of other parts from which on one sees whether they shifted as well, and the share of the
+shift that they have to show: half lies as far from all of it as from none."""
+
 _BLOCK = 10
 """Events after a shift that say together what is left of it: enough for outliers not to matter."""
 
@@ -44,21 +48,37 @@ _MEDIAN = math.pi / 2
 class _Side:
     total: float = 0.0
     errors: list[tuple[float, float]] = field(default_factory=list)
+    parts: list[int] = field(default_factory=list)
     events: list[int] = field(default_factory=list)
 
-    def add(self, score: float, error: float, usual: float, event: int) -> bool:
+    def add(self, score: float, error: float, usual: float, event: int, part: int) -> bool:
         self.total = max(0.0, self.total + score - _SLACK)
         if self.total == 0.0 or len(self.errors) >= _LONGEST:
             self.clear()
             return False
         self.errors.append((error, usual))
+        self.parts.append(part)
         self.events.append(event)
-        return self.total > _ALARM
+        return self.total > _ALARM and not self._of_one_part()
 
     def clear(self) -> None:
         self.total = 0.0
         self.errors.clear()
+        self.parts.clear()
         self.events.clear()
+
+    def _of_one_part(self) -> bool:
+        """Return whether the part that shows the shift most is alone in it, as far as one sees."""
+        signs: dict[int, float] = {}
+        for part, (error, usual) in zip(self.parts, self.errors, strict=True):
+            signs[part] = signs.get(part, 0.0) + error / usual
+        most = max(signs, key=lambda part: abs(signs[part]))
+        rest = [one for part, one in zip(self.parts, self.errors, strict=True) if part != most]
+        if len(rest) < _OTHERS:
+            return False
+        whole, _ = _middle(self.errors)
+        others, _ = _middle(rest)
+        return others * whole < _SHARED * whole * whole
 
 
 @dataclass(slots=True)
@@ -113,14 +133,17 @@ class Drift:
         """Forget a stream; another one may have its key."""
         self._streams.pop(key, None)
 
-    def add(self, key: int, error: float, usual: float, event: int) -> Shift | None:
+    def add(self, key: int, error: float, usual: float, event: int, part: int = 0) -> Shift | None:
         """Take one error of a stream; return the shift if this event makes it certain.
+
+        What shifts in one part of a stream alone is no shift of the stream.
 
         Args:
             key: which stream.
             error: log of measured over predicted.
             usual: standard deviation that was expected of the error.
             event: number of the event, to say later which ones showed the shift.
+            part: which part of the stream it is of, if it has several.
         """
         stream = self._streams.get(key)
         if stream is None:
@@ -135,7 +158,7 @@ class Drift:
         score = min(max(error / usual, -_CUT), _CUT)
         for side, signed in ((stream.up, score), (stream.down, -score)):
             # A side at rest stays so by what is no sign of a shift.
-            if (side.total or signed > _SLACK) and side.add(signed, error, usual, event):
+            if (side.total or signed > _SLACK) and side.add(signed, error, usual, event, part):
                 size, _ = _middle(side.errors)
                 shift = Shift(size, tuple(side.events))
                 stream.up.clear()

@@ -117,3 +117,37 @@ def test_a_shift_that_was_guessed_well_is_hardly_moved_again(seed: int) -> None:
         shifts += [shift] if shift is not None else []
     assert [shift.again for shift in shifts[:1]] == [False]
     assert all(shift.again and abs(shift.size) < 0.12 for shift in shifts[1:])
+
+
+def first_found(seed: int, *, whole: bool) -> str:
+    """Return what a shift of all, or of one part in four, is first told as."""
+    chance = random.Random(seed)
+    drift = Drift()
+    for event in range(280):
+        part = chance.choice((7, 8, 9, 10))
+        error = chance.gauss(-0.4 if event >= 200 and (whole or part == 7) else 0.0, 0.1)
+        if drift.add(1, error, 0.1, event, part) is not None:
+            return "all"
+        if drift.add(part, error, 0.1, event, part) is not None:
+            return str(part)
+    return "nothing"
+
+
+def test_what_shifts_in_one_part_alone_is_no_shift_of_all() -> None:
+    assert all(first_found(seed, whole=True) == "all" for seed in range(40))
+    alone = [first_found(seed, whole=False) for seed in range(40)]
+    assert set(alone) <= {"all", "7"}
+    # By chance hardly any other part is measured while it becomes certain: then nothing tells.
+    assert alone.count("7") >= 37
+
+
+def test_a_stream_that_shows_one_part_only_shifts_with_it() -> None:
+    chance = random.Random(3)
+    drift = Drift()
+    found = [
+        event
+        for event in range(260)
+        if drift.add(1, chance.gauss(-0.4 if event >= 200 else 0.0, 0.1), 0.1, event, 7)
+    ]
+    assert found
+    assert found[0] < 230
