@@ -3,7 +3,9 @@
     python -m tests.benchmarks.drift [--data FILE] [--seeds 20] [--stationary 10000]
 
 The rows are measured ones. What is injected, and named so, is the shift: from one event on, all
-that is measured on one hardware comes out 30 % slower.
+that is measured on one hardware comes out 30 % slower. Two hundred rows are not as hard to predict
+as three hundred others, so errors after the shift are also held against those of the same rows,
+learnt from the same moment on, without it.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ BEFORE, WITHIN, AFTER = 300, 60, 200
 those that say how large it is then."""
 
 NEEDED = 1_000
+CLOSE = 1.2
+"""How many times as large the error may be after a shift."""
 
 
 def observations(path: Path) -> list[Observation]:
@@ -174,7 +178,12 @@ def main() -> None:
         "detected within 30 events": [
             (row["detected_after_events"] or math.inf) <= 30 for row in found
         ],
-        "error within 1.2 times after 60": [row["after_to_before"] <= 1.2 for row in found],
+        "error within 1.2 times that before, after 60": [
+            row["after_to_before"] <= CLOSE for row in found
+        ],
+        "error within 1.2 times that of the same rows without the shift, after 60": [
+            row["after_to_unshifted"] <= CLOSE for row in found
+        ],
         f"no false alarm in {options.stationary}": [row["false_alarms"] == 0 for row in found],
     }
     publish(
