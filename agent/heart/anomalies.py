@@ -571,8 +571,8 @@ def _alone(seen: Seen) -> str:
     way = "slower" if seen.surprise < 0 else "faster"
     return (
         f"{seen.cell.model} on {seen.cell.hardware} came out {abs(seen.surprise):.0f} half-widths "
-        f"of its interval {way} than predicted, and the next {_AFTER} measurements there are as "
-        "predicted: an outlier"
+        f"of its interval {way} than predicted, and most of the next {_AFTER} measurements there "
+        "are as predicted: an outlier"
     )
 
 
