@@ -46,8 +46,11 @@ thousand is, by how heavy the tails are."""
 _WINDOW = 80
 _SOURCES, _HARDWARE = 1_024, 1_024
 
-_IN_A_ROW, _OF_THEM = 5, 4
-"""Newest measurements of a source, and how many of them are unusual if it is poisoned."""
+_IN_A_ROW = 5
+_LIES = ((_IN_A_ROW, 4, UNUSUAL), (2 * _IN_A_ROW, 9, 1.0))
+"""Newest measurements of a source, how many of them are off if it is poisoned, and by how much at
+least. Outside of their intervals are one in ten, so nine of ten hardly ever by chance; that finds
+a source whose own lies have widened them."""
 
 _OTHERS, _ORDINARY = 5, 0.25
 """Measurements of others that must be there, and the share that may be unusual by chance."""
@@ -60,6 +63,10 @@ _TOGETHER, _AT_MOST, _SLOWER, _CUT = 6, 12, -1.0, 3.0
 """Newest measurements of a set-up, from so many to so many, and their median surprise if it has
 fallen back: where intervals are right, that of six has a standard deviation of a third. Two that
 are far off do not move it."""
+
+_CUT_AT_TURN = 1.5
+"""Half-widths that count at most for when it began: one that was far off before is not to draw the
+beginning back over all that was as predicted in between."""
 
 _FITTING, _EXPLAINED = 0.6, 0.5
 """Share of them that must lie in the interval of another set-up, and share of their slowness by
@@ -89,9 +96,6 @@ _CORRELATED, _EACH_CORRELATED = -3.7, -0.3
 """Rank correlation of speed with time at work: over the stretches, in its standard deviations
 without throttling (one over the root of the measurements), and in each. Chance alone comes to the
 first once in ten thousand looks."""
-
-_LASTING = ("throttling", "fallback_backend")
-"""What explains drifts that are found after it was named."""
 
 _QUIET = 40
 """Measurements on hardware after which the same is told of it again."""
@@ -224,7 +228,7 @@ class Anomalies:
             yield explained
         for drift in drifts:
             here.outlier = None
-            known = any(_just_told(here, one) for one in _LASTING) or _of_fallen(here, seen, drift)
+            known = _just_told(here, "throttling") or _of_fallen(here, seen, drift)
             if explained is None and not known:
                 if drift.setup is None:
                     here.told["drift"] = here.count
@@ -235,8 +239,7 @@ class Anomalies:
         if here.outlier is not None:
             here.since_outlier += 1
             if here.since_outlier >= _AFTER:
-                after = list(here.newest)[-_AFTER:]
-                if sum(one.unusual for one in after) <= 1:
+                if _stood_alone(here.outlier, list(here.newest)[-_AFTER:]):
                     yield self._named("outlier", _alone(here.outlier), **_which(here.outlier))
                 here.outlier = None
             return
@@ -254,22 +257,31 @@ class Anomalies:
                 theirs.clear()
                 theirs.extend(rest)
             return None
-        own = list(self._sources[seen.source])[-_IN_A_ROW:]
-        off = sum(one.unusual for one in own)
-        if off < _OF_THEM or seen.source in self.distrusted:
+        if seen.source in self.distrusted:
             return None
-        # Others at the same time: what befalls all of them is no fault of one.
-        others = [one for one in here.newest if one.source != seen.source and one.seq >= own[0].seq]
-        unusual = sum(one.unusual for one in others)
-        if len(others) < _OTHERS or unusual > _ORDINARY * len(others):
-            return None
-        if abs(_mean(others)) > _AS_OTHERS:
-            return None
+        newest = list(self._sources[seen.source])
+        for count, least, by in _LIES:
+            own = newest[-count:]
+            off = _off(own, by)
+            # Others at the same time: what befalls all of them is no fault of one.
+            others = [
+                one for one in here.newest if one.source != seen.source and one.seq >= own[0].seq
+            ]
+            if off >= least and _ordinary(others, by):
+                return self._distrust(seen, off, len(own))
+        return None
+
+    def _distrust(self, seen: Seen, off: int, of: int) -> Alert:
+        """Set aside what a source measures from now on, and hold what it did against nothing."""
         self.distrusted[seen.source] = 0
         self._sources[seen.source].clear()
+        for here in self._hardware.values():
+            rest = [one for one in here.newest if one.source != seen.source]
+            here.newest.clear()
+            here.newest.extend(rest)
         return self._named(
             "poisoned_source",
-            f"{off} of the last {len(own)} measurements of {seen.source} are far off, those of "
+            f"{off} of the last {of} measurements of {seen.source} are far off, those of "
             f"others on {seen.cell.hardware} are not: what it measures is set aside from now on",
             source=seen.source,
         )
@@ -457,6 +469,28 @@ def _rank_correlation(bursts: Sequence[Sequence[Seen]]) -> float:
     return float(np.corrcoef(times, speeds)[0, 1])
 
 
+def _stood_alone(outlier: Seen, after: Sequence[Seen]) -> bool:
+    """Return whether the measurements after an outlier say that it was one.
+
+    Two of five that are unusual come by chance where tails are heavy, so that they count only if
+    one of them is of the same source. It takes three to show something that goes on.
+    """
+    off = [one.source for one in after if one.unusual]
+    return len(off) <= (1 if outlier.source in off else 2)
+
+
+def _off(seen: Sequence[Seen], by: float) -> int:
+    """Return how many are off by more than so many half-widths."""
+    return sum(abs(one.surprise) > by for one in seen)
+
+
+def _ordinary(seen: Sequence[Seen], by: float) -> bool:
+    """Return whether there are enough, few of them off, and as predicted on the mean."""
+    if len(seen) < _OTHERS or _off(seen, by) > _ORDINARY * len(seen):
+        return False
+    return abs(_mean(seen)) <= _AS_OTHERS
+
+
 def _mean(seen: Sequence[Seen]) -> float:
     """Return the mean surprise, each cut where it would outweigh the others."""
     return statistics.fmean(min(max(one.surprise, -_CUT), _CUT) for one in seen)
@@ -474,7 +508,7 @@ def _turn(own: Sequence[Seen]) -> int:
     start = max(0, len(own) - _AT_MOST)
     total, best, turn = 0.0, 0.0, len(own)
     for at in range(len(own) - 1, start - 1, -1):
-        total += _SLOWER / 2 - max(min(own[at].surprise, _CUT), -_CUT)
+        total += _SLOWER / 2 - max(min(own[at].surprise, _CUT_AT_TURN), -_CUT_AT_TURN)
         if total > best:
             best, turn = total, at
     return turn
@@ -485,8 +519,9 @@ def _falling(bursts: Sequence[Sequence[Seen]], count: int) -> bool:
     if len(bursts) < count:
         return False
     deviations = _rank_correlation(bursts) * math.sqrt(sum(len(burst) for burst in bursts) - 1)
-    each = max(_rank_correlation([burst]) for burst in bursts)
-    return deviations <= _CORRELATED and each <= _EACH_CORRELATED
+    return deviations <= _CORRELATED and all(
+        _rank_correlation([burst]) <= _EACH_CORRELATED for burst in bursts
+    )
 
 
 def _best_fit(
@@ -536,8 +571,8 @@ def _alone(seen: Seen) -> str:
     way = "slower" if seen.surprise < 0 else "faster"
     return (
         f"{seen.cell.model} on {seen.cell.hardware} came out {abs(seen.surprise):.0f} half-widths "
-        f"of its interval {way} than predicted, and the next {_AFTER} measurements there are as "
-        "predicted: an outlier"
+        f"of its interval {way} than predicted, and most of the next {_AFTER} measurements there "
+        "are as predicted: an outlier"
     )
 
 

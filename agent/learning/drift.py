@@ -1,15 +1,18 @@
 """Whether a hardware or a set-up has come to behave otherwise than it did.
 
 A two-sided cumulative sum (Page 1954) of errors in units of their usual size: an outlier is cut
-and forgotten, a shift adds up. How far it shifted is the mean error since the sum last stood at
-zero, which is also the best guess of when it began.
+and forgotten, a shift adds up. How far it shifted is the median error since the sum last stood at
+zero, which is also the best guess of when it began; what is predicted closely says more of it. The
+events that come next say what is left, each block of them with less weight than the one before.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 _SLACK = 0.75
 """Usual errors by which an event must be off to count as a sign of a shift."""
@@ -22,47 +25,79 @@ _SETTLED = 30
 """Events before which errors say more about the learner than about what it learns."""
 
 _LONGEST = 200
-_LOOKS = (10, 20, 40)
-"""Events after a shift at which it is looked at again: its first guess is of few events, which the
-learner had partly followed already."""
+_OTHERS, _SHARED = 3, 0.5
+"""Events of other parts from which on one sees whether they shifted as well, and the share of the
+shift that they have to show: half lies as far from all of it as from none."""
 
-_SURE = 2.5
-"""What is left of a shift counts from so many of its own standard errors on."""
+_BLOCK = 10
+"""Events after a shift that say together what is left of it: enough for outliers not to matter."""
 
-_MEDIAN_ERROR = 1.858
-"""Standard error of a median of normal values, in median absolute deviations over the root of n."""
+_GUESSED = 0.15
+"""Standard deviation (log) of the first guess of a shift: it is of few events, some of them from
+before it, and the learner had partly followed the others."""
+
+_KNOWN, _WORTH = 0.02, 0.005
+"""Doubt about a shift from which on it is left to the learner, and the least that is worth moving
+(log)."""
+
+_MEDIAN = math.pi / 2
+"""Variance of a median of normal values over that of their mean."""
 
 
 @dataclass(slots=True)
 class _Side:
     total: float = 0.0
-    errors: list[float] = field(default_factory=list)
+    errors: list[tuple[float, float]] = field(default_factory=list)
+    parts: list[int] = field(default_factory=list)
     events: list[int] = field(default_factory=list)
 
-    def add(self, score: float, error: float, event: int) -> bool:
+    def add(self, score: float, error: float, usual: float, event: int, part: int) -> bool:
         self.total = max(0.0, self.total + score - _SLACK)
         if self.total == 0.0 or len(self.errors) >= _LONGEST:
             self.clear()
             return False
-        self.errors.append(error)
+        self.errors.append((error, usual))
+        self.parts.append(part)
         self.events.append(event)
-        return self.total > _ALARM
+        return self.total > _ALARM and not self._of_one_part()
 
     def clear(self) -> None:
         self.total = 0.0
         self.errors.clear()
+        self.parts.clear()
         self.events.clear()
+
+    def _of_one_part(self) -> bool:
+        """Return whether the part that shows the shift most is alone in it, as far as one sees."""
+        signs: dict[int, float] = {}
+        for part, (error, usual) in zip(self.parts, self.errors, strict=True):
+            signs[part] = signs.get(part, 0.0) + error / usual
+        most = max(signs, key=lambda part: abs(signs[part]))
+        rest = [one for part, one in zip(self.parts, self.errors, strict=True) if part != most]
+        if len(rest) < _OTHERS:
+            return False
+        whole, _ = _middle(self.errors)
+        others, _ = _middle(rest)
+        return others * whole < _SHARED * whole * whole
 
 
 @dataclass(slots=True)
 class _Stream:
-    """One stream of errors: two sums, and what came since the last shift was found."""
+    """One stream of errors: two sums, and what came since the last shift was found.
+
+    Attributes:
+        count: errors so far.
+        shown: events that were measured after the last shift, as long as its size is in doubt.
+        left: the newest errors, each with its usual size, that say what is left of it.
+        doubt: variance of what is left.
+    """
 
     up: _Side
     down: _Side
     count: int = 0
     shown: list[int] = field(default_factory=list)
-    left: list[float] = field(default_factory=list)
+    left: list[tuple[float, float]] = field(default_factory=list)
+    doubt: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +133,17 @@ class Drift:
         """Forget a stream; another one may have its key."""
         self._streams.pop(key, None)
 
-    def add(self, key: int, error: float, usual: float, event: int) -> Shift | None:
+    def add(self, key: int, error: float, usual: float, event: int, part: int = 0) -> Shift | None:
         """Take one error of a stream; return the shift if this event makes it certain.
+
+        What shifts in one part of a stream alone is no shift of the stream.
 
         Args:
             key: which stream.
             error: log of measured over predicted.
             usual: standard deviation that was expected of the error.
             event: number of the event, to say later which ones showed the shift.
+            part: which part of the stream it is of, if it has several.
         """
         stream = self._streams.get(key)
         if stream is None:
@@ -114,36 +152,48 @@ class Drift:
         if stream.count <= _SETTLED:
             return None
         if stream.shown:
-            correction = self._look_again(stream, error, event)
+            correction = self._look_again(stream, error, usual, event)
             if correction is not None:
                 return correction
         score = min(max(error / usual, -_CUT), _CUT)
         for side, signed in ((stream.up, score), (stream.down, -score)):
             # A side at rest stays so by what is no sign of a shift.
-            if (side.total or signed > _SLACK) and side.add(signed, error, event):
-                ordered = sorted(side.errors)
-                shift = Shift(ordered[len(ordered) // 2], tuple(side.events))
+            if (side.total or signed > _SLACK) and side.add(signed, error, usual, event, part):
+                size, _ = _middle(side.errors)
+                shift = Shift(size, tuple(side.events))
                 stream.up.clear()
                 stream.down.clear()
-                stream.shown, stream.left = list(shift.events), []
+                stream.shown, stream.left, stream.doubt = list(shift.events), [], _GUESSED**2
                 return shift
         return None
 
-    def _look_again(self, stream: _Stream, error: float, event: int) -> Shift | None:
-        """Return what is left of a shift, once enough events say so for sure."""
+    def _look_again(self, stream: _Stream, error: float, usual: float, event: int) -> Shift | None:
+        """Return what is left of a shift, as far as the block of events that is full lets believe.
+
+        What is left is a state without motion (Kalman 1960): however unsure a block is, moving by
+        its share brings predictions closer, and the shares of later ones become smaller.
+        """
         stream.shown.append(event)
-        stream.left.append(error)
-        if len(stream.left) not in _LOOKS:
+        stream.left.append((error, usual))
+        if len(stream.left) < _BLOCK:
             return None
-        ordered = sorted(stream.left)
-        middle = ordered[len(ordered) // 2]
-        apart = sorted(abs(one - middle) for one in ordered)[len(ordered) // 2]
-        sure = abs(middle) > _SURE * _MEDIAN_ERROR * apart / math.sqrt(len(ordered))
-        found = Shift(middle, tuple(stream.shown), again=True) if sure else None
-        if found is not None:
-            stream.left = []
+        middle, variance = _middle(stream.left)
+        gain = stream.doubt / (stream.doubt + variance)
+        stream.doubt *= 1.0 - gain
+        found = None
+        if abs(gain * middle) > _WORTH:
+            found = Shift(gain * middle, tuple(stream.shown), again=True)
             stream.up.clear()
             stream.down.clear()
-        if len(stream.shown) > _LONGEST or len(stream.left) >= _LOOKS[-1]:
-            stream.shown, stream.left = [], []
+        stream.left = []
+        if stream.doubt < _KNOWN**2 or len(stream.shown) > _LONGEST:
+            stream.shown = []
         return found
+
+
+def _middle(errors: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the median of errors, each with the weight of its usual size, and its variance."""
+    ordered = sorted(errors)
+    below = list(accumulate(1.0 / usual for _, usual in ordered))
+    middle, _ = ordered[bisect_left(below, 0.5 * below[-1])]
+    return middle, _MEDIAN / sum(1.0 / usual**2 for _, usual in errors)

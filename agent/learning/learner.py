@@ -586,7 +586,7 @@ class Learner:
             self._move(metric, np.array([path[2]]), moved)
             error -= moved.size
         for level in (1, 2):
-            shift = self._drift.add(path[level], error, usual, event)
+            shift = self._drift.add(path[level], error, usual, event, path[2])
             if shift is not None and (shift.again or abs(shift.size) > _SHIFT):
                 whole = level == 1
                 setups = self._law.setups_of(path, hardware=whole)

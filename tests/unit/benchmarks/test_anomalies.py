@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -14,12 +16,19 @@ from tests.benchmarks.anomalies import (
     HARDWARE,
     ODD,
     ONTO,
+    SHIFT,
     SOURCES,
     Event,
     Plan,
+    Told,
+    World,
+    consequences,
     names_it,
     oddness,
+    place_of,
+    rightly_named,
     setup_of,
+    speed_of,
     troubled,
 )
 
@@ -48,7 +57,7 @@ def events(kind: str, stream: list[Benchmark], plan: Plan) -> list[Event]:
     return list(troubled(kind, plan, stream, stream, random.Random(0)))
 
 
-def test_a_row_is_odd_if_the_other_setups_of_its_model_let_expect_another() -> None:
+def test_rows_of_a_model_are_odd_if_one_lets_expect_another() -> None:
     rows = [
         row(f"net{number}", setup, 100.0 * (number + 1) * factor)
         for number in range(9)
@@ -56,8 +65,9 @@ def test_a_row_is_odd_if_the_other_setups_of_its_model_let_expect_another() -> N
     ]
     rows[0] = row("net0", FELL, 65.0)
     odd = oddness(rows)
-    assert [key for key, off in odd.items() if abs(off) >= ODD] == [(("net0", 224.0), FELL)]
-    assert odd[("net0", 224.0), FELL] == pytest.approx(math.log(65 / 200))
+    # Which of them is the strange one, nothing says.
+    assert {place for (place, _), off in odd.items() if off >= ODD} == {("net0", 224.0)}
+    assert odd[("net0", 224.0), FELL] == pytest.approx(math.log(200 / 65))
 
 
 def test_a_row_without_others_of_its_model_is_not_odd() -> None:
@@ -111,3 +121,99 @@ def test_a_name_is_right_only_of_the_right_thing(
     assert (FALLING[0], ONTO[0]) == (FELL[0], RAN_AS[0])
     alert = Alert(kind="drift", message="made up", scope=scope)
     assert names_it(kind, alert, liar="rack2", outlier="e7") is right
+
+
+def test_a_name_that_is_none_of_the_trouble_is_wrong_whatever_it_is_about() -> None:
+    plan = Plan("rack2", 0)
+    drift = Alert(kind="drift", message="made up", scope={"hardware": HARDWARE})
+    assert rightly_named("shift", drift, plan, None)
+    assert not rightly_named("fallback", drift, plan, None)
+    assert not rightly_named("nothing", drift, plan, None)
+    assert rightly_named("nothing", None, plan, None)
+    assert not rightly_named("shift", None, plan, None)
+
+
+# What has to follow
+
+
+@dataclass
+class Expecting(World):
+    """A world that predicts what it is told to."""
+
+    expected: list[float] = field(default_factory=list)
+
+    def expects(self, runs: Sequence[Benchmark]) -> list[float]:
+        return self.expected
+
+
+RUNS = [row(f"net{number}", OTHER, 100.0) for number in range(100)]
+FALLEN = [row(f"net{number}", FELL, 200.0) for number in range(10)]
+SLOW = {place_of(one): one for one in (row(f"net{number}", RAN_AS, 90.0) for number in range(10))}
+
+
+def follows(
+    kind: str,
+    moved: list[float],
+    *kinds: str,
+    learnt: dict[str, str] | None = None,
+    runs: list[Benchmark] = RUNS,
+) -> dict[str, bool]:
+    """Return what followed where predictions of runs were moved, and kinds of alerts were told."""
+    world = Expecting(
+        learnt=learnt or {},
+        expected=[speed_of(run) + by for run, by in zip(runs, moved, strict=True)],
+    )
+    control = Expecting(expected=[speed_of(run) for run in runs])
+    after = [
+        (number + 1, Alert(kind=one, message="made up", scope={}))
+        for number, one in enumerate(kinds)
+    ]
+    told = Told([], after, world, None, Plan("rack2", 0))
+    found = consequences(kind, told, control, runs, SLOW)
+    assert found.pop("nobody else is distrusted")
+    return found
+
+
+def test_after_a_shift_predictions_are_moved_by_it() -> None:
+    shift = math.log(SHIFT)
+    assert follows("shift", [shift] * 90 + [0.0] * 10) == {"predictions are moved": True}
+    assert follows("shift", [shift] * 89 + [0.0] * 11) == {"predictions are moved": False}
+
+
+def test_an_outlier_moves_hardly_any_prediction() -> None:
+    moved = {"hardly any prediction is moved": True}
+    assert follows("outlier", [0.5] + [0.0] * 99) == moved
+    assert follows("outlier", [0.5] * 2 + [0.0] * 98) != moved
+
+
+@pytest.mark.parametrize("kind", ["throttling", "fallback"])
+def test_what_explains_drifts_is_told_and_they_are_not(kind: str) -> None:
+    name = {"throttling": "throttling", "fallback": "fallback_backend"}[kind]
+    moved, runs = [0.0] * 100 + [math.log(90 / 200)] * 10, RUNS + FALLEN
+    what = "no drift is told beside it"
+    assert follows(kind, moved, "drift", name, runs=runs)[what]
+    assert not follows(kind, moved, name, "drift", runs=runs)[what]
+    assert not follows(kind, moved, runs=runs)[what], "it has to be told"
+
+
+def test_what_fell_back_is_predicted_as_it_runs_and_nothing_else_is_moved() -> None:
+    fell, runs = math.log(90 / 200), RUNS + FALLEN
+    right = {"no other set-up is moved": True, "it is predicted as it runs": True}
+    told = follows("fallback", [0.0] * 100 + [fell] * 10, "fallback_backend", runs=runs)
+    assert right.items() < told.items()
+    told = follows("fallback", [fell] * 110, "fallback_backend", runs=runs)
+    assert not told["no other set-up is moved"]
+    told = follows("fallback", [0.0] * 110, "fallback_backend", runs=runs)
+    assert not told["it is predicted as it runs"]
+
+
+@pytest.mark.parametrize(
+    ("learnt", "right"),
+    [({"e1": "rack2", "e3": "rack1"}, True), ({"e1": "rack2", "e3": "rack2"}, False)],
+)
+def test_nothing_is_learnt_of_a_poisoned_source_once_it_is_told(
+    learnt: dict[str, str], *, right: bool
+) -> None:
+    told = follows("poisoned source", [0.0] * 100, "outlier", "poisoned_source", learnt=learnt)
+    assert told["nothing is learnt of it"] is right
+    assert told["hardly any prediction is moved"]

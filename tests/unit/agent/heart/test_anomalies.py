@@ -132,12 +132,57 @@ def test_what_goes_on_is_no_outlier(world: World) -> None:
     assert "outlier" not in world.kinds()
 
 
+def test_an_outlier_is_told_though_two_of_the_next_are_unusual(world: World) -> None:
+    world.measure(-25.0, "rack0")
+    told = [
+        kind
+        for surprise, source in ((0.1, "rack1"), (2.4, "rack2"), (0.2, "rack0"), (-2.2, "rack1"))
+        for kind in world.measure(surprise, source)
+    ]
+    assert [*told, *world.measure(0.1, "rack2")] == ["outlier"]
+
+
+def test_what_its_source_goes_on_with_is_no_outlier(world: World) -> None:
+    world.measure(-25.0, "rack0")
+    for surprise, source in ((0.1, "rack1"), (0.1, "rack2"), (-9.0, "rack0"), (2.2, "rack1")):
+        world.measure(surprise, source)
+    assert world.measure(0.1, "rack2") == []
+
+
 def test_a_source_that_is_off_alone_is_poisoned_and_then_distrusted(world: World) -> None:
     for number in range(30):
         lies = number % 3 == 0
         world.measure(9.0 if lies else world.ordinary(), "liar" if lies else f"rack{number % 3}")
     assert world.kinds()[-1] == "poisoned_source"
     assert set(world.anomalies.distrusted) == {"liar"}
+
+
+def test_a_source_whose_lies_have_widened_intervals_is_poisoned(world: World) -> None:
+    for number in range(60):
+        lies = number % 3 == 0
+        way = 1 if number % 2 else -1
+        world.measure(
+            way * 1.5 if lies else world.ordinary() / 3, "liar" if lies else f"rack{number % 3}"
+        )
+    assert world.kinds() == ["poisoned_source"]
+
+
+def test_what_a_liar_said_makes_no_fallback_afterwards(world: World) -> None:
+    def kinds(sources: tuple[str, ...]) -> list[str]:
+        for number in range(15):
+            lies = sources[number % 3] == "liar"
+            world.measure(
+                -4.0 if lies else 0.1,
+                sources[number % 3],
+                precision="fp16" if lies else "fp32",
+                fits=(60.0, 80.0),
+            )
+        return world.kinds()
+
+    assert kinds(("liar", "rack1", "rack2"))[-1] == "poisoned_source"
+    for _ in range(2):
+        world.measure(-1.6, "rack1", precision="fp16", fits=(80.0, 92.0))
+    assert world.kinds()[-1] == "poisoned_source", "of two measurements nothing is said"
 
 
 def test_a_source_is_not_blamed_for_what_others_see_as_well(world: World) -> None:
@@ -206,6 +251,26 @@ def test_what_others_were_like_before_does_not_make_a_fallback_of_a_shift(world:
         surprise = slower if number >= 28 else world.ordinary()
         world.measure(surprise, precision=setups[number % 4], fits=(60.0, 101.0))
     assert "fallback_backend" not in world.kinds()
+
+
+def test_one_that_was_far_off_before_a_shift_does_not_make_a_fallback_of_it(world: World) -> None:
+    before, since = (0.7, 0.6, -2.4, 0.2, -0.2, 0.1), (-3.4, -2.5, -2.6)
+    for own in before + since:
+        others = 0.1 if own in before else -0.8
+        for surprise, precision in ((own, "fp16"), (others, "fp32"), (others, "fp32")):
+            world.measure(surprise, precision=precision, fits=(70.0, 102.5))
+    assert "fallback_backend" not in world.kinds()
+
+
+def test_a_fallback_does_not_explain_a_drift_of_the_whole_hardware(world: World) -> None:
+    for number in range(40):
+        fell = number % 2 == 0
+        precision = "fp16" if fell else "fp32"
+        world.measure(-1.6 if fell else 0.1, precision=precision, fits=SLOWER)
+    assert world.kinds() == ["fallback_backend"]
+    assert world.measure(-1.6, drifts=[Drifted("throughput_per_s", "gpu-1", None, 0.8, 9)]) == [
+        "drift"
+    ]
 
 
 def test_a_drift_of_the_whole_hardware_is_no_fallback() -> None:
