@@ -24,7 +24,7 @@ from agent.learning.intervals import Intervals, Standing
 from agent.learning.memory import NO_SLOT, Memory, Near
 from agent.learning.mixed import MixedModel
 from agent.learning.paired import Paired
-from agent.learning.process import Kernel, Process
+from agent.learning.process import Apart, Kernel, Process, to_cells
 from agent.learning.rows import Rows, fitted
 from agent.learning.site import Site
 from agent.learning.support import (
@@ -483,8 +483,9 @@ class Learner:
         """Return `(n, m)` centres and spreads, by how often `(n, m)` set-ups were measured."""
         near = self._memory.near(frame.keys)
         law, offset = self._law.law(frame.linear, paths[..., 0]), self._law.offset_of(paths)
-        correction, spread = self._corrections(frame, near, metrics, slots)
-        asked = Asked(frame, near, metrics, slots, paths[..., 2], law, offset, self._law.offset)
+        apart, kin_apart = to_cells(self._memory, frame, near)
+        correction, spread = self._corrections(near, apart, metrics, slots)
+        asked = Asked(near, kin_apart, metrics, slots, paths[..., 2], law, offset, self._law.offset)
         carried = self._transfer.carry(self._memory, self._paired, asked)
         share = _share(spread, carried.spread, grown)
         correction += share * (carried.expected - correction)
@@ -499,11 +500,11 @@ class Learner:
         return centre, spread
 
     def _corrections(
-        self, frame: Frame, near: Near, metrics: Integers, slots: Integers
+        self, near: Near, apart: Apart, metrics: Integers, slots: Integers
     ) -> tuple[Floats, Floats]:
         """Return `(n, m)` residuals that neighbours let expect, and what spread they leave."""
         memory = self._memory
-        found = self._process.weigh(memory, frame, near, metrics, slots)
+        found = self._process.weigh(memory, near, apart, metrics, slots)
         left = memory.rest.take(found.rows, axis=0)
         left -= self._law.offset.take(memory.path.take(found.rows, axis=0))
         expected = np.matmul(found.weights[:, None], left)[:, 0]

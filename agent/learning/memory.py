@@ -219,32 +219,32 @@ class Memory:
         found.discard(-1)
         return np.array(sorted(found), dtype=np.int64)
 
-    def distances(
-        self, keys: Sequence[Keys], rows: Integers, cells: Integers, measure: int = 0
-    ) -> Singles:
-        """Return `(q,)`, how far the set-ups of rows are from those of cells.
+    def distances(self, keys: Sequence[Keys], rows: Integers, cells: Integers) -> Singles:
+        """Return `(c, q)`, how far the set-ups of rows are from those of cells, in each measure.
 
         Args:
             keys: of the cells.
             rows: `(q,)`.
-            cells: `(q,)`, places in `keys`.
-            measure: by which part costs.
+            cells: `(q,)`, ascending places in `keys`.
         """
         find = self._places.find
         places = [find(one.setup, -1) for one in keys]
         setups = self.setup.take(rows)
-        apart = self.apart[measure]
-        flat = np.array(places).take(cells) * len(apart) + setups
-        distances: Singles = apart.reshape(-1).take(flat, mode="clip")
+        flat = np.array(places).take(cells)
+        flat *= self.apart.shape[2]
+        flat += setups
+        distances = np.empty((len(self.apart), len(rows)), dtype=np.float32)
+        for own, table in zip(distances, self.apart, strict=True):
+            table.reshape(-1).take(flat, out=own, mode="clip")
         if min(places) < 0:
             used = max(1, len(self._places))
             strange: dict[int, Singles] = {}
             for at, (place, one) in enumerate(zip(places, keys, strict=True)):
                 if place < 0:
                     if one.setup not in strange:
-                        strange[one.setup] = self._distance(one, used)[measure]
-                    own = slice(*np.searchsorted(cells, (at, at + 1)))
-                    distances[own] = strange[one.setup].take(setups[own])
+                        strange[one.setup] = self._distance(one, used)
+                    mine = slice(*np.searchsorted(cells, (at, at + 1)))
+                    distances[:, mine] = strange[one.setup].take(setups[mine], axis=1)
         return distances
 
     def _distance(self, keys: Keys, used: int) -> Singles:

@@ -39,6 +39,9 @@ settled; what lies beyond is learnt as if it were there."""
 _FEW = 128
 """Pairs that are looked up faster one by one than once each."""
 
+_SPREAD = -0x61C8864680B583EB
+"""An odd number, 2**64 over the golden ratio: its products are spread evenly (Knuth 1973)."""
+
 _HIGH = 32
 _LOW = (1 << _HIGH) - 1
 
@@ -107,12 +110,8 @@ class Paired:
 
     def of(self, here: Integers, there: Integers) -> Differences:
         """Return what is known of differences between set-ups `(q,)` and others `(q,)`."""
-        keys, find = _keys(here, there), self._rows.find
-        if len(keys) < _FEW:
-            rows = np.array([find(key, 0) for key in keys.tolist()], dtype=np.int64)
-        else:
-            used, back = np.unique(keys, return_inverse=True)
-            rows = np.array([find(key, 0) for key in used.tolist()])[back]
+        find = self._rows.find
+        rows = np.array([find(key, 0) for key in _keys(here, there).tolist()], dtype=np.int64)
         count, base, slope, variance = self._found.take(rows, axis=0).T
         return Differences(count, np.where(here < there, base, -base), slope, variance)
 
@@ -140,6 +139,28 @@ class Paired:
         known = self._rows.items()
         keys = np.fromiter((key for key, _ in known), np.int64, len(known))
         return keys, np.fromiter((row for _, row in known), np.int64, len(known))
+
+
+def distinct(here: Integers, there: Integers) -> tuple[Integers, Integers]:
+    """Return places in `(q,)` pairs that stand for all of them, and for each the number of its own.
+
+    Few pairs, and a few of many, are left as they come although they came before.
+    """
+    keys = here << _HIGH | there
+    every = np.arange(len(keys))
+    if len(keys) < _FEW:
+        return every, every
+    # A table in which the last of those that share a place stays, much faster than sorting.
+    bits = len(keys).bit_length() + 2
+    places = (keys * _SPREAD).view(np.uint64) >> np.uint64(64 - bits)
+    table = np.empty(1 << bits, dtype=np.int64)
+    table[places] = every
+    last = table.take(places.view(np.int64))
+    last = np.where(keys.take(last) == keys, last, every)
+    chosen = np.flatnonzero(last == every)
+    numbers = np.empty_like(every)
+    numbers[chosen] = np.arange(len(chosen))
+    return chosen, numbers.take(last)
 
 
 def _keys(here: Integers, there: Integers) -> Integers:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.linalg.lapack import dposv
 
 from agent.learning.features import SIZES, Frame
-from agent.learning.memory import BREADTH, Memory, Near, names_of
+from agent.learning.memory import BREADTH, NAMES, Memory, Near, names_of
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -32,6 +32,12 @@ _FARTHEST = -30.0
 
 _PAIR_BITS = 32
 _PAIR = (1 << _PAIR_BITS) - 1
+
+_MEASURE = 0
+"""Which distance between set-ups of a memory is the one of the process."""
+
+_REASONS = 2 + len(NAMES) + 1
+"""For which measurements may differ: the network's sizes, the others, each name, the set-up."""
 
 _LANES = 16
 """Pairs are weighed in multiples of as many numbers as processors work on at once: what is left
@@ -95,9 +101,9 @@ class Likeness:
     def __init__(self, kernel: Kernel, kept: Sequence[float]) -> None:
         # Sums of squares over the sizes of the network, and over the others.
         weights = np.square(np.array(kernel.sizes) / np.array(kept))
-        self._sums = np.zeros((len(SIZES), 2), dtype=np.float32)
-        self._sums[:_NETWORK_SIZES, 0] = weights[:_NETWORK_SIZES]
-        self._sums[_NETWORK_SIZES:, 1] = weights[_NETWORK_SIZES:]
+        self._sums = np.zeros((2, len(SIZES)), dtype=np.float32)
+        self._sums[0, :_NETWORK_SIZES] = weights[:_NETWORK_SIZES]
+        self._sums[1, _NETWORK_SIZES:] = weights[_NETWORK_SIZES:]
         self._falls = -np.array(
             [
                 kernel.network,
@@ -112,17 +118,13 @@ class Likeness:
         self._variances = np.square(np.array(kernel.amplitude, dtype=np.float32))
         self.variance = float(self._variances.sum())
 
-    def sizes(self, apart: Singles) -> Singles:
-        """Return `(2, q)` distances in sizes by differences `(q, len(SIZES))`, which it squares."""
-        squares: Singles = (np.square(apart, out=apart) @ self._sums).T
-        return np.sqrt(squares)
-
-    def of(self, reasons: Singles) -> Singles:
-        """Return `(q,)` likenesses of pairs by reasons `(6, q)`.
-
-        Reasons are distances in the network's sizes and in the others, whether the group, the stem
-        and the model differ, and how far set-ups are apart.
-        """
+    def of(self, apart: Apart) -> Singles:
+        """Return `(q,)` likenesses of pairs by what they differ in."""
+        reasons = np.empty((_REASONS, apart.squares.shape[1]), dtype=np.float32)
+        distances = reasons[:2]
+        np.sqrt(np.matmul(self._sums, apart.squares, out=distances), out=distances)
+        reasons[2:-1] = apart.names
+        reasons[-1] = apart.setups
         falls = self._falls @ reasons
         # Denormal numbers would take many times as long.
         np.maximum(falls, _FARTHEST, out=falls)
@@ -145,28 +147,26 @@ class Process:
         self._pairs = pairs_of(nearest)
 
     def weigh(
-        self, memory: Memory, frame: Frame, near: Near, metrics: Integers, slots: Integers
+        self, memory: Memory, near: Near, apart: Apart, metrics: Integers, slots: Integers
     ) -> Neighbours:
-        """Weigh the rows of a memory that may be like the `n` cells of a frame.
+        """Weigh the rows of a memory that may be like `n` cells.
 
         The neighbours of a cell for one metric serve another as well when all of them have it,
         and hardly any other row has it besides.
 
         Args:
             memory: holds the rows.
-            frame: the cells.
             near: those rows.
+            apart: what they differ in from the cells.
             metrics: `(m,)`, their columns in the memory.
             slots: `(n, m)`, of their units.
         """
-        likes = self._likeness.of(to_cells(self._likeness, memory, frame, near, 0))
-        likes = likes[: len(near.rows)]
+        likes = self._likeness.of(apart)[: len(near.rows)]
         chosen = choose(memory, near, likes, metrics, slots, self.nearest)
         rows = chosen.of(near.rows)
         right = chosen.of(likes).astype(float)
-        reasons = among(self._likeness, memory, rows, self._pairs, 0)
         p, k = rows.shape
-        like = self._likeness.of(reasons).reshape(p, -1)
+        like = self._likeness.of(among(memory, rows, self._pairs, _MEASURE)).reshape(-1, p)
         matrices = covariances(like, chosen.pairs >= 0, self._pairs)
         matrices.reshape(p, k * k)[:, :: k + 1] = self._likeness.variance + self._noise**2
         weights = solved(matrices, right)
@@ -203,20 +203,28 @@ def choose(
     order = worth.view(np.int32).astype(np.int64)
     order <<= _PAIR_BITS
     order |= np.arange(len(worth))
-    usable = memory.slot.take(near.rows, axis=0)[:, metrics] == slots.take(near.cells, axis=0)
-    pairs = _nearest(order, usable[:, 0], near.places, n, nearest)
+    slot, first = memory.slot.reshape(-1), near.rows * memory.slot.shape[1]
+    wanted = slots.T.astype(slot.dtype)
+    usable = np.empty((m, len(worth)), dtype=bool)
+    for metric, one in enumerate(metrics.tolist()):
+        np.equal(slot.take(first + one), wanted[metric].take(near.cells), out=usable[metric])
+    pairs = _nearest(order, usable[0], near.places, n, nearest)
     which = np.empty((n, m), dtype=np.int64)
     which[:] = np.arange(n)[:, None]
-    if m > 1 and (usable != usable[:, :1]).any():
-        counts = np.stack([np.bincount(near.cells, one, n) for one in usable.T], axis=1)
-        others = counts > 1.1 * counts[:, :1] + 1.0
-        has = usable.take(pairs, axis=0, mode="clip") if len(usable) else pairs[..., None] >= 0
-        others |= ((pairs >= 0)[..., None] & ~has).any(axis=1)
-        for metric in np.flatnonzero(others.any(axis=0)).tolist():
-            cells = np.flatnonzero(others[:, metric])
-            own = _nearest(order, usable[:, metric], near.places, n, nearest)
+    met: dict[bytes, int] = {}
+    for metric, own in enumerate(usable):
+        alike = met.setdefault(own.tobytes(), metric)
+        if alike < metric:
+            which[:, metric] = which[:, alike]
+        if alike < metric or not metric:
+            continue
+        others = np.bincount(near.cells, own, n) > 1.1 * np.bincount(near.cells, usable[0], n) + 1.0
+        others |= ((pairs[:n] >= 0) & ~own.take(pairs[:n], mode="clip")).any(axis=1)
+        cells = np.flatnonzero(others)
+        if len(cells):
             which[cells, metric] = np.arange(len(pairs), len(pairs) + len(cells))
-            pairs = np.concatenate((pairs, own[cells]))
+            found = _nearest(order, own, near.places, n, nearest)
+            pairs = np.concatenate((pairs, found[cells]))
     return Chosen(pairs, which)
 
 
@@ -231,21 +239,47 @@ def _nearest(order: Integers, usable: Flags, places: Integers, n: int, nearest: 
     return pairs
 
 
-def to_cells(likeness: Likeness, memory: Memory, frame: Frame, near: Near, measure: int) -> Singles:
-    """Return `(6, q)`, and more to fill the lanes, for what near rows differ from their cells."""
+class Apart(NamedTuple):
+    """What pairs of measurements differ in, before a kernel says how much that counts.
+
+    Attributes:
+        squares: `(len(SIZES), q)`, of the differences in weighted sizes.
+        names: `(len(NAMES), q)`, whether the names differ.
+        setups: `(q,)`, how far set-ups are apart, in one measure of the memory.
+    """
+
+    squares: Singles
+    names: Flags
+    setups: Singles
+
+    def only(self, pairs: Integers) -> Apart:
+        """Return some of the pairs, and more to fill the lanes."""
+        filled = np.zeros(_filled(len(pairs)), dtype=np.int64)
+        filled[: len(pairs)] = pairs
+        return Apart(
+            self.squares.take(filled, axis=1),
+            self.names.take(filled, axis=1),
+            self.setups.take(filled),
+        )
+
+
+def to_cells(memory: Memory, frame: Frame, near: Near) -> list[Apart]:
+    """Return what `q` near rows differ in from their cells, in each measure of set-ups.
+
+    There are more than `q`, to fill the lanes.
+    """
     rows, cells, _ = near
-    apart = np.zeros((_filled(len(rows)), len(SIZES)), dtype=np.float32)
-    np.subtract(
-        memory.sizes.take(rows, axis=0),
-        memory.weighted(frame).take(cells, axis=0),
-        out=apart[: len(rows)],
-    )
-    reasons = np.zeros((6, len(apart)), dtype=np.float32)
-    reasons[:2] = likeness.sizes(apart)
+    q, width = len(rows), _filled(len(rows))
+    squares = np.zeros((len(SIZES), width), dtype=np.float32)
+    apart = memory.sizes.take(rows, axis=0)
+    apart -= memory.weighted(frame).take(cells, axis=0)
+    np.square(apart.T, out=squares[:, :q])
+    names = np.zeros((len(NAMES), width), dtype=bool)
     differ = memory.names.take(rows, axis=0) != names_of(frame).take(cells, axis=0)
-    reasons[2:5, : len(rows)] = differ.T
-    reasons[5, : len(rows)] = memory.distances(frame.keys, rows, cells, measure)
-    return reasons
+    names[:, :q] = differ.T
+    setups = np.zeros((len(memory.apart), width), dtype=np.float32)
+    setups[:, :q] = memory.distances(frame.keys, rows, cells)
+    return [Apart(squares, names, one) for one in setups]
 
 
 def pairs_of(count: int) -> tuple[Integers, Integers]:
@@ -254,42 +288,42 @@ def pairs_of(count: int) -> tuple[Integers, Integers]:
     return one, other
 
 
-def among(
-    likeness: Likeness,
-    memory: Memory,
-    rows: Integers,
-    pairs: tuple[Integers, Integers],
-    measure: int,
-) -> Singles:
-    """Return `(6, p * len(pairs))`, for what rows `(p, k)` differ among each other."""
+def among(memory: Memory, rows: Integers, pairs: tuple[Integers, Integers], measure: int) -> Apart:
+    """Return what rows `(p, k)` differ in among each other: all lines of a pair, then the next."""
     one, other = pairs
-    sizes = memory.sizes.take(rows, axis=0)
-    apart = sizes.take(one, axis=1)
-    apart -= sizes.take(other, axis=1)
-    reasons = np.empty((6, len(rows) * len(one)), dtype=np.float32)
-    reasons[:2] = likeness.sizes(apart.reshape(-1, len(SIZES)))
-    names = memory.names.take(rows, axis=0)
+    # What is compared lies side by side for all lines.
+    turned = rows.T.copy()
+    sizes = memory.sizes.take(turned, axis=0).transpose(2, 0, 1).copy()
+    squares = sizes.take(one, axis=1)
+    squares -= sizes.take(other, axis=1)
+    np.square(squares, out=squares)
+    names = memory.names.take(turned, axis=0).transpose(2, 0, 1).copy()
     differ = names.take(one, axis=1) != names.take(other, axis=1)
-    reasons[2:5] = differ.reshape(-1, differ.shape[-1]).T
-    setups = memory.setup.take(rows)
+    places = memory.setup.take(turned)
     table = memory.apart[measure]
-    flat = setups.take(one, axis=1) * len(table) + setups.take(other, axis=1)
-    table.reshape(-1).take(flat.reshape(-1), out=reasons[5], mode="clip")
-    return reasons
+    flat = places.take(one, axis=0) * len(table) + places.take(other, axis=0)
+    return Apart(
+        squares.reshape(len(squares), -1),
+        differ.reshape(len(differ), -1),
+        table.reshape(-1).take(flat.reshape(-1), mode="clip"),
+    )
 
 
-def covariances(like: Singles, usable: Flags, pairs: tuple[Integers, Integers]) -> Floats:
-    """Return `(p, k, k)` covariances of what is usable `(p, k)`, by likenesses of its pairs.
+def covariances(
+    like: NDArray[np.floating[Any]], usable: Flags, pairs: tuple[Integers, Integers]
+) -> Floats:
+    """Return `(p, k, k)` covariances of what is usable `(p, k)`, by likenesses `(pairs, p)`.
 
     Only what lies below the diagonal is filled in.
     """
     one, other = pairs
     p, k = usable.shape
     if not usable.all():
-        like = like * (usable.take(one, axis=1) & usable.take(other, axis=1))
-    matrices = np.zeros((p, k * k))
-    matrices[:, one * k + other] = like
-    return matrices.reshape(p, k, k)
+        turned = usable.T.copy()
+        like = like * (turned.take(one, axis=0) & turned.take(other, axis=0))
+    matrices = np.zeros((k * k, p))
+    matrices[one * k + other] = like
+    return np.ascontiguousarray(matrices.T).reshape(p, k, k)
 
 
 def _filled(count: int) -> int:
@@ -302,11 +336,11 @@ def solved(matrices: Floats, right: Floats) -> Floats:
 
     Read is what lies on the diagonal and below.
     """
-    solutions = np.empty_like(right)
-    for at, (matrix, one) in enumerate(zip(matrices, right, strict=True)):
-        # What stands in lines is for Fortran what lies above the diagonal.
-        _, solutions[at], failed = dposv(matrix.T, one)
+    factors, solutions = matrices.copy(), right.copy()
+    for at, (factor, solution) in enumerate(zip(factors, solutions, strict=True)):
+        # What stands in lines is for Fortran what lies above the diagonal. Both are written over.
+        failed = dposv(factor.T, solution, overwrite_a=True, overwrite_b=True)[2]
         if failed:
-            whole = np.tril(matrix) + np.tril(matrix, -1).T
-            solutions[at] = np.linalg.solve(whole, one)
+            whole = np.tril(matrices[at]) + np.tril(matrices[at], -1).T
+            solutions[at] = np.linalg.solve(whole, right[at])
     return solutions

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.learning.features import Frame
 from agent.learning.memory import Memory, Near
-from agent.learning.paired import Paired
+from agent.learning.paired import Paired, distinct
 from agent.learning.process import (
+    Apart,
     Kernel,
     Likeness,
     among,
@@ -26,7 +26,6 @@ from agent.learning.process import (
     covariances,
     pairs_of,
     solved,
-    to_cells,
 )
 
 Floats = NDArray[np.float64]
@@ -67,8 +66,8 @@ class Asked:
     """The `n` cells that are to be predicted for `m` metrics.
 
     Attributes:
-        frame: their features.
         near: the measurements that may be like them.
+        apart: what these differ in from them.
         metrics: `(m,)`, columns of the memory.
         slots: `(n, m)`, of the metrics' units.
         setups: `(n, m)` rows of their set-ups, 0 for those that nobody knows.
@@ -77,8 +76,8 @@ class Asked:
         offsets: of all rows of set-ups.
     """
 
-    frame: Frame
     near: Near
+    apart: Apart
     metrics: Integers
     slots: Integers
     setups: Integers
@@ -91,8 +90,8 @@ class Asked:
         if cells.all():
             return self
         return Asked(
-            self.frame.only(np.flatnonzero(cells)),
             self.near.only(cells),
+            self.apart.only(np.flatnonzero(cells.take(self.near.cells))),
             self.metrics,
             self.slots[cells],
             self.setups[cells],
@@ -146,8 +145,7 @@ class Transfer:
         """
         near, metrics = asked.near, asked.metrics
         q = len(near.rows)
-        reasons = to_cells(self._common, memory, asked.frame, near, _MEASURE)
-        like, foretold = self._common.of(reasons)[:q], reasons[5, :q].astype(float)
+        like, foretold = self._common.of(asked.apart)[:q], asked.apart.setups[:q].astype(float)
         variance = self._variance(
             memory, paired, near, int(metrics[0]), asked.setups[:, 0], foretold
         )
@@ -165,11 +163,8 @@ class Transfer:
         )
         noise = self._kinship.common.noise**2
         spread = np.sqrt(np.maximum(left, noise))
-        expected = np.empty(asked.slots.shape)
-        for at in range(len(metrics)):
-            lines = chosen.which[:, at]
-            rest = self._rests(memory, paired, asked, at, rows[lines])
-            expected[:, at] = np.vecdot(weights[lines], rest)
+        rest = self._rests(memory, paired, asked, rows.take(chosen.which, axis=0))
+        expected = np.vecdot(weights.take(chosen.which, axis=0), rest)
         return Carried(expected, spread[chosen.which])
 
     def _variance(
@@ -191,13 +186,19 @@ class Transfer:
             here: `(n,)` rows of the cells' set-ups, 0 for those that nobody knows.
             foretold: `(q,)`, the variances that names let expect; 0 within one set-up.
         """
-        mine, there = here.take(near.cells), memory.path[near.rows, metric]
-        seen = paired.of(mine, there)
-        count = np.where(mine > 0, np.maximum(seen.seen - 1.0, 0.0), 0.0)
+        flat = near.rows * memory.path.shape[1] + metric
+        mine, there = here.take(near.cells), memory.path.reshape(-1).take(flat)
+        pairs, numbers = distinct(mine, there)
+        known = mine.take(pairs)
+        seen = paired.of(known, there.take(pairs))
+        count = np.where(known > 0, np.maximum(seen.seen - 1.0, 0.0), 0.0)
+        shown = count * np.log(self._kinship.seen * (seen.variance + _LEAST))
         logs = self._kinship.names * np.log(foretold + _LEAST)
-        logs += count * np.log(self._kinship.seen * (seen.variance + _LEAST))
-        variance: Floats = np.exp(logs / (self._kinship.names + count))
-        return np.where(foretold > 0.0, variance, 0.0)
+        logs += shown.take(numbers)
+        logs /= (self._kinship.names + count).take(numbers)
+        variance: Floats = np.exp(logs, out=logs)
+        variance[foretold <= 0.0] = 0.0
+        return variance
 
     def _weights(
         self,
@@ -220,14 +221,15 @@ class Transfer:
         """
         one, other = self._pairs
         p, k = rows.shape
-        reasons = among(self._common, memory, rows, self._pairs, _MEASURE)
-        like = self._common.of(reasons).reshape(p, -1).astype(float)
-        deviation = self._deviation.of(reasons).reshape(p, -1)
+        apart = among(memory, rows, self._pairs, _MEASURE)
+        like = self._common.of(apart).reshape(-1, p).astype(float)
+        deviation = self._deviation.of(apart).reshape(-1, p)
         # By the law of cosines: parts that differ from the cell's in both, and are alike.
-        shared = prior.take(one, axis=1) + prior.take(other, axis=1)
-        shared -= reasons[5].reshape(p, -1)
-        scale = np.sqrt(variance / np.maximum(prior, _LEAST))
-        like += 0.5 * shared * scale.take(one, axis=1) * scale.take(other, axis=1) * deviation
+        expected = prior.T.copy()
+        shared = expected.take(one, axis=0) + expected.take(other, axis=0)
+        shared -= apart.setups.reshape(-1, p)
+        scale = np.sqrt(variance.T / np.maximum(expected, _LEAST))
+        like += 0.5 * shared * scale.take(one, axis=0) * scale.take(other, axis=0) * deviation
         matrices = covariances(like, usable, self._pairs)
         matrices.reshape(p, k * k)[:, :: k + 1] = (
             self._common.variance
@@ -241,26 +243,28 @@ class Transfer:
         )
         return weights, left
 
-    def _rests(
-        self, memory: Memory, paired: Paired, asked: Asked, at: int, rows: Integers
-    ) -> Floats:
-        """Return `(n, k)`, what rows would leave of the law and the offset in the cells' set-ups.
+    def _rests(self, memory: Memory, paired: Paired, asked: Asked, rows: Integers) -> Floats:
+        """Return `(n, m, k)`, what rows would leave of the law and the offset in cells' set-ups.
 
         Args:
             memory: holds the rows.
             paired: by how much set-ups differ.
             asked: the cells.
-            at: place of the metric among those asked for.
-            rows: `(n, k)`.
+            rows: `(n, m, k)`.
         """
-        metric, here = asked.metrics[at], asked.setups[:, at, None]
-        there, rest = memory.path[rows, metric], memory.rest[rows, metric]
-        mine = np.broadcast_to(here, there.shape)
-        seen = paired.of(mine.reshape(-1), there.reshape(-1))
-        count, base, slope = (one.reshape(there.shape) for one in seen[:3])
-        count = np.where((mine > 0) & (mine != there), count, 0.0)
+        flat = rows * memory.path.shape[1] + asked.metrics[:, None]
+        there, rest = memory.path.reshape(-1).take(flat), memory.rest.reshape(-1).take(flat)
+        mine = np.empty_like(there)
+        mine[:] = asked.setups[..., None]
+        pairs, numbers = distinct(mine.reshape(-1), there.reshape(-1))
+        numbers = numbers.reshape(there.shape)
+        here, others = mine.reshape(-1).take(pairs), there.reshape(-1).take(pairs)
+        seen = paired.of(here, others)
+        count = np.where((here > 0) & (here != others), seen.seen, 0.0)
         trust = count / (count + self._kinship.offsets)
-        apart = asked.law[:, at, None] - (memory.z[rows, metric] - rest)
-        carried = base + (slope - 1.0) * apart - asked.offset[:, at, None]
-        rests: Floats = rest + trust * carried - (1.0 - trust) * asked.offsets[there]
-        return rests
+        apart = asked.law[..., None] - (memory.z.reshape(-1).take(flat) - rest)
+        carried = seen.base.take(numbers) + (seen.slope - 1.0).take(numbers) * apart
+        carried -= asked.offset[..., None]
+        rest += trust.take(numbers) * carried
+        rest -= ((1.0 - trust) * asked.offsets.take(others)).take(numbers)
+        return rest

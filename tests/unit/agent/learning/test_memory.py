@@ -57,7 +57,7 @@ def test_setups_are_as_far_apart_as_their_parts() -> None:
 
     distances = store.distances(cells, np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1]))
 
-    assert distances.tolist() == [0.0, 1.0, 3.0, 3.0]
+    assert distances.tolist() == [[0.0, 1.0, 3.0, 3.0]]
     assert store.apart[0, 0, 1] == store.apart[0, 1, 0] == 1.0
 
 

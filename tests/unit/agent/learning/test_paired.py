@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.learning.paired import Paired
+from agent.learning.paired import Paired, distinct
 
 HERE, THERE = 3, 7
 
@@ -117,3 +117,15 @@ def test_many_are_found_as_few_are() -> None:
     few = paired.of(rows(HERE), rows(THERE))
 
     assert set(many.base.tolist()) == {few.base[0]}
+
+
+@pytest.mark.parametrize("count", [0, 1, 100, 5_000])
+def test_pairs_that_are_looked_up_once_stand_for_all(count: int) -> None:
+    chance = np.random.default_rng(count)
+    here, there = chance.integers(0, 40, (2, count))
+
+    places, numbers = distinct(here, there)
+
+    assert (here[places][numbers] == here).all()
+    assert (there[places][numbers] == there).all()
+    assert len(places) <= max(1_700, min(count, 128))

@@ -5,9 +5,9 @@ import pytest
 
 from agent.learning.catalogue import catalogue
 from agent.learning.cell import Cell
-from agent.learning.features import PARTS, SIZES, frame_of
-from agent.learning.memory import Memory
-from agent.learning.process import Kernel, Neighbours, Process
+from agent.learning.features import PARTS, SIZES, Frame, frame_of
+from agent.learning.memory import Memory, Near
+from agent.learning.process import Apart, Kernel, Neighbours, Process, to_cells
 
 KERNEL = Kernel(
     sizes=(1.0,) * len(SIZES),
@@ -27,10 +27,16 @@ def cell(batch: float, model: str = "a", hardware: str = "h") -> Cell:
     return Cell(model, hardware, architecture=model, gmacs=1.0, batch_size=batch)
 
 
+def near(store: Memory, frame: Frame) -> tuple[Near, Apart]:
+    """Return the rows that may be like the cells of a frame, and what they differ in."""
+    found = store.near(frame.keys)
+    return found, to_cells(store, frame, found)[0]
+
+
 def weigh(store: Memory, asked: Cell) -> Neighbours:
     frame = frame_of([asked], catalogue())
     return Process(KERNEL, nearest=8).weigh(
-        store, frame, store.near(frame.keys), np.array([0]), np.array([[1]])
+        store, *near(store, frame), np.array([0]), np.array([[1]])
     )
 
 
@@ -107,7 +113,7 @@ def test_a_metric_that_other_rows_have_gets_neighbours_of_its_own() -> None:
     frame = frame_of([cell(7.0), cell(8.0)], catalogue())
 
     found = Process(KERNEL, nearest=8).weigh(
-        store, frame, store.near(frame.keys), np.array([0, 1]), np.array([[1, 2]] * 2)
+        store, *near(store, frame), np.array([0, 1]), np.array([[1, 2]] * 2)
     )
 
     assert (store.slot[found.rows[found.which[:, 0]], 0] == 1).all()
@@ -122,9 +128,7 @@ def test_what_weighs_never_depends_on_the_cells_beside_it(count: int) -> None:
     frame = frame_of(cells, catalogue())
     slots = np.ones((count, 1), dtype=np.int64)
 
-    found = Process(KERNEL, nearest=8).weigh(
-        store, frame, store.near(frame.keys), np.array([0]), slots
-    )
+    found = Process(KERNEL, nearest=8).weigh(store, *near(store, frame), np.array([0]), slots)
 
     for at, one in enumerate(cells):
         alone = weigh(store, one)
