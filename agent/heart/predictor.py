@@ -69,7 +69,8 @@ class Predictor:
                 predicted = self._bank.predict(some, metrics, dict(asked[1]))
                 remembered.update(zip(some, estimates(predicted), strict=True))
             self._count += len(new)
-        return list(map(remembered.__getitem__, cells))
+            found = list(map(remembered.__getitem__, cells))
+        return cast("list[Estimates]", found)
 
     @property
     def sheets(self) -> tuple[Sheet, ...]:

@@ -202,17 +202,18 @@ def _describe(cell: Cell, catalogue: Catalogue) -> tuple[Keys, tuple[float, ...]
         cell.runtime_options or "",
         cell.parallelism or "",
     )
-    said = hints(_TAG.split(cell.model, maxsplit=1)[0])
+    model, stem, said = _network(cell.model)
     row = _linear(cell, setup, said)
     sized = (cell.parameters_m or cell.gmacs or said.parameters_m) is not None
     known = sized + (cell.batch_size is not None) + setup.sheet
-    return _keys(cell, setup, row, said), row, 1.0 - known / 3.0
+    return _keys(cell, model, stem, setup, row, said), row, 1.0 - known / 3.0
 
 
 @lru_cache(maxsize=16_384)
-def _stem(model: str) -> tuple[int, int]:
-    """Return the numbers of a model and of its network."""
-    return number_of("model", model), number_of("stem", _TAG.split(model, maxsplit=1)[0])
+def _network(model: str) -> tuple[int, int, Hints]:
+    """Return the numbers of a model and of its network, and what the name says of that."""
+    stem = _TAG.split(model, maxsplit=1)[0]
+    return number_of("model", model), number_of("stem", stem), hints(stem)
 
 
 @lru_cache(maxsize=16_384)
@@ -240,8 +241,9 @@ def _setup(catalogue: Catalogue, hardware: str, hardware_class: str, *way: str) 
     )
 
 
-def _keys(cell: Cell, setup: Setup, linear: Sequence[float], said: Hints) -> Keys:
-    model, stem = _stem(cell.model)
+def _keys(
+    cell: Cell, model: int, stem: int, setup: Setup, linear: Sequence[float], said: Hints
+) -> Keys:
     # Hashes of numbers, unlike those of texts, are the same in every process.
     shape = hash(
         (

@@ -459,22 +459,21 @@ class Learner:
     ) -> tuple[list[list[str | None]], Integers]:
         """Return the units `(n, m)`, and rows `(n, m, 3)` of the paths of cells."""
         find = self._scopes.find
-        known: dict[tuple[int, int], tuple[str | None, int, int]] = {}
+        known: dict[tuple[int, ...], tuple[list[str | None], list[int]]] = {}
         units: list[list[str | None]] = []
         rows: list[int] = []
         for one, line in zip(keys, slots.tolist(), strict=True):
-            task, hardware, setup = one.task, one.hardware, one.setup
-            own: list[str | None] = []
-            for slot in line:
-                found = known.get((slot, task))
-                if found is None:
-                    domain = self._units.find(slot, task)
-                    found = domain.unit or None, domain.key, find(domain.key, 0)
-                    known[slot, task] = found
-                unit, key, top = found
-                own.append(unit)
-                rows += top, find(key ^ hardware, 0), find(key ^ setup, 0)
-            units.append(own)
+            asked = (one.setup, *line)
+            found = known.get(asked)
+            if found is None:
+                domains = [self._units.find(slot, one.task) for slot in line]
+                path: list[int] = []
+                for domain in domains:
+                    key = domain.key
+                    path += find(key, 0), find(key ^ one.hardware, 0), find(key ^ one.setup, 0)
+                found = known[asked] = [domain.unit or None for domain in domains], path
+            units.append(found[0])
+            rows += found[1]
         return units, np.array(rows).reshape(*slots.shape, 3)
 
     def _centre(
