@@ -293,29 +293,30 @@ class Anomalies:
             return None
         if any(one.setup is None for one in drifts):
             return None
-        own = [one for one in here.newest if one.setup == seen.setup]
+        setup = seen.setup
+        own = [one for one in here.newest if one.setup == setup]
         slow = own[_turn(own) :]
         drifted = any(one.setup is not None and one.factor < 1 for one in drifts)
         if len(slow) < _TOGETHER or (not drifted and _median(slow) > _SLOWER):
             return None
         # From the same moment on: what came before it would speak for others that fell since.
         since = slow[0].seq
-        others = [one for one in here.newest if one.setup != seen.setup and one.seq >= since]
+        others = [one for one in here.newest if one.setup != setup and one.seq >= since]
         if len(others) < _OTHERS or _mean(others) < _SLOWER / 2:
             return None
-        setups = list(dict.fromkeys(one.setup for one in here.newest if one.setup != seen.setup))
+        setups = list(dict.fromkeys(one.setup for one in here.newest if one.setup != setup))
         fit = _best_fit(slow, own[: -len(slow)], setups, elsewhere)
         if fit is None:
             return None
         here.told["fallback_backend"] = here.count
-        here.fallen[seen.setup] = 0
+        here.fallen[setup] = 0
         _forget_oldest(here.fallen, _WINDOW)
         return self._named(
             "fallback_backend",
-            f"{_words(seen.setup)} on {seen.cell.hardware} is as slow as {fit} would be, by its "
+            f"{_words(setup)} on {seen.cell.hardware} is as slow as {fit} would be, by its "
             f"last {len(slow)} measurements: did it fall back?",
             hardware=seen.cell.hardware,
-            setup=_words(seen.setup),
+            setup=_words(setup),
             fits=fit,
         )
 
