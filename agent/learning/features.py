@@ -167,15 +167,6 @@ class Frame:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def only(self, cells: Integers) -> Frame:
-        """Return the features of some of the cells."""
-        return Frame(
-            [self.keys[cell] for cell in cells.tolist()],
-            self.linear[cells],
-            self.sizes[cells],
-            self.missing[cells],
-        )
-
 
 def frame_of(cells: Sequence[Cell], catalogue: Catalogue) -> Frame:
     """Return the features of cells; any number or name may be missing or never seen before."""

@@ -66,12 +66,6 @@ class Near(NamedTuple):
     cells: Integers
     places: Integers
 
-    def only(self, cells: NDArray[np.bool_]) -> Near:
-        """Return the pairs of some of the cells `(n,)`, which are numbered anew."""
-        kept = np.flatnonzero(cells.take(self.cells))
-        own = (np.cumsum(cells) - 1).take(self.cells.take(kept))
-        return Near(self.rows.take(kept), own, own * BREADTH + self.places.take(kept) % BREADTH)
-
 
 class Memory:
     """Remembers the newest measurements of all metrics.

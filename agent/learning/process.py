@@ -252,16 +252,6 @@ class Apart(NamedTuple):
     names: Flags
     setups: Singles
 
-    def only(self, pairs: Integers) -> Apart:
-        """Return some of the pairs, and more to fill the lanes."""
-        filled = np.zeros(_filled(len(pairs)), dtype=np.int64)
-        filled[: len(pairs)] = pairs
-        return Apart(
-            self.squares.take(filled, axis=1),
-            self.names.take(filled, axis=1),
-            self.setups.take(filled),
-        )
-
 
 def to_cells(memory: Memory, frame: Frame, near: Near) -> list[Apart]:
     """Return what `q` near rows differ in from their cells, in each measure of set-ups.

@@ -85,21 +85,6 @@ class Asked:
     offset: Floats
     offsets: Floats
 
-    def only(self, cells: Flags) -> Asked:
-        """Return some of the cells `(n,)`."""
-        if cells.all():
-            return self
-        return Asked(
-            self.near.only(cells),
-            self.apart.only(np.flatnonzero(cells.take(self.near.cells))),
-            self.metrics,
-            self.slots[cells],
-            self.setups[cells],
-            self.law[cells],
-            self.offset[cells],
-            self.offsets,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Carried:
