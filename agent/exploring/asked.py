@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from agent.exploring.batches import batch
-from agent.exploring.choosing import ASSUMED_S, Cost, Design, Field, wanted
+from agent.exploring.choosing import ASSUMED_S, DEVIATIONS, Cost, Design, Field, doubts_of, wanted
 from agent.exploring.decisions import Choosing, deciding
 from agent.exploring.record import Record
 from agent.exploring.space import Space, space
@@ -27,8 +27,6 @@ from strategies.words import HIGHER_IS_BETTER
 
 MOST_TARGETS = 400
 MOST_DECISIONS, MOST_ALTERNATIVES = 30, 32
-_DEVIATIONS = 1.645
-"""Standard deviations in the half-width of a 90 % interval, were errors normal."""
 
 _SHOWN_GAINS = 10
 
@@ -199,7 +197,7 @@ def _choosings(
                 Choosing(
                     tuple(place for place, _ in known),
                     sign * np.log([e.value for _, e in known]),
-                    np.log([e.high / e.value for _, e in known]) / _DEVIATIONS,
+                    np.log([e.high / e.value for _, e in known]) / DEVIATIONS,
                 )
             )
     return choosings
@@ -229,15 +227,17 @@ def field_of(
     more = asked[:: max(1, -(-len(asked) // (MOST_TARGETS - len(cells))))]
     counts = [float(record.asked.get((one.model, one.hardware), 1)) for one in more]
     candidates = predictor.filled(found.cells)
+    targets = [*cells, *predictor.filled(more)]
     return (
         Field(
             metrics=metrics,
             measured=record.measured,
             candidates=candidates,
             costs=_costs(predictor, record, request, candidates),
-            targets=[*cells, *predictor.filled(more)],
+            targets=targets,
             weights=[*weights, *counts],
             sheets=predictor.sheets,
+            doubts=doubts_of(predictor.predict(targets, metrics)),
         ),
         found,
     )

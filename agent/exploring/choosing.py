@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,18 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.exploring.design import Posterior, drawn
-from agent.exploring.likeness import points_of
+from agent.exploring.likeness import NOISE, points_of
 from agent.heart.cells import words_of
 from agent.learning.catalogue import Sheet, catalogue
 from agent.learning.cell import Cell
 from schemas.exploration import ExplorationRequest, WantedBenchmark, Worth
 from schemas.measurement import MetricName
+from schemas.replies import Estimates
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 ASSUMED_S = 60.0
 """How long a benchmark is taken to last where nobody ever said how long one took."""
+
+DEVIATIONS = 1.645
+"""Standard deviations in the half-width of a 90 % interval, were errors normal."""
+
+_BELIEVED = 0.5
+"""How much (of a log) is believed of what intervals say beside the process."""
 
 KNOWN = 1_500
 """Measured cells that are weighed at most: the newest. Time grows with their cube."""
@@ -73,6 +81,8 @@ class Field:
         weights: how much each of them matters.
         sheets: data sheets of the user's own.
         chances: of the candidates, that they can be run; all can if empty.
+        doubts: of the targets, standard deviations (log) by the learner's calibrated intervals, 0
+            where it has none; all are doubted as the process says if empty.
     """
 
     metrics: tuple[MetricName, ...]
@@ -83,6 +93,7 @@ class Field:
     weights: Sequence[float]
     sheets: tuple[Sheet, ...] = ()
     chances: Sequence[float] = ()
+    doubts: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +156,28 @@ class Design:
             for one in self._posteriors.values():
                 self._counts[id(one)] = drawn(self.weights, one.left, one.across, request.seed)
         self._first = {metric: self._total(one) for metric, one in self._of_metric.items()}
+        self._doubted: dict[int, Floats] = {key: np.ones(len(self.weights)) for key in self._counts}
+        if field.doubts:
+            self.doubt(np.array(field.doubts))
+
+    def doubt(self, doubts: Floats) -> None:
+        """Let cells that matter count more where intervals are wider than the process has them.
+
+        The process knows how errors hang together. How large they are, intervals know better, for
+        they are calibrated on errors that were made; but they are noisy where little was
+        measured, so they are believed by half (of the log). What was measured itself keeps what
+        the process says: others tell no more of it.
+
+        Args:
+            doubts: `(targets,)` as in a field.
+        """
+        for one in self._posteriors.values():
+            said = (doubts > 0.0) & (one.left > NOISE**2)
+            logs = np.zeros(len(doubts))
+            logs[said] = np.log(doubts[said]) - 0.5 * np.log(one.left[said] + NOISE**2)
+            if said.any():
+                logs[said] -= np.average(logs[said], weights=self.weights[said])
+            self._doubted[id(one)] = np.exp(2.0 * _BELIEVED * logs)
 
     @property
     def posterior(self) -> Posterior:
@@ -166,8 +199,12 @@ class Design:
     def worth(self) -> Floats:
         """Return `(candidates,)`, what the next choice is made by; between 0 and 1."""
         gains = np.zeros(len(self.field.candidates))
-        for metric, one in self._of_metric.items():
-            gains += one.gains(self._counts[id(one)]) / max(self._first[metric], 1e-12)
+        eased = {
+            key: one.eased(self._counts[key], self._doubted[key])
+            for key, one in ((id(one), one) for one in self._posteriors.values())
+        }
+        for one in self._of_metric.values():
+            gains += eased[id(one)]
         worth: Floats = gains * self._chances / self.per
         worth /= max(float(worth[self.open].max(initial=0.0)), 1e-300)
         diversity = self._request.diversity
@@ -207,6 +244,16 @@ class Design:
 
     def _total(self, posterior: Posterior) -> float:
         return float(self.weights @ posterior.left)
+
+
+def doubts_of(predicted: Sequence[Estimates]) -> list[float]:
+    """Return standard deviations (log) by predicted intervals, those of several metrics alike.
+
+    Returns:
+        For each cell; 0 where nothing is predicted.
+    """
+    half_widths = [[math.log(e.high / e.value) for e in one.values()] for one in predicted]
+    return [math.fsum(some) / len(some) / DEVIATIONS if some else 0.0 for some in half_widths]
 
 
 def wanted(

@@ -1,9 +1,9 @@
 """Which of many candidates to measure, so that little is left unknown of the cells that matter.
 
-Greedy integrated variance reduction (active learning by Cohn 1996; for Gaussian processes Seo et
-al. 2000; near-optimal since returns diminish, Krause et al. 2008). The worth of a candidate is by
-how much measuring it lowers the sum of the variances of all cells that matter, not its own
-variance. Each choice is taken as measured before the next, so that near-duplicates lose worth.
+Greedy integrated error reduction (active learning by Cohn 1996; for Gaussian processes Seo et al.
+2000; near-optimal since returns diminish, Krause et al. 2008). The worth of a candidate is by how
+much measuring it lowers the errors to be expected of all cells that matter, not how uncertain it is
+itself. Each choice is taken as measured before the next, so that near-duplicates lose worth.
 """
 
 from __future__ import annotations
@@ -59,6 +59,19 @@ class Posterior:
         removed: Floats = (np.square(self.across) @ weights) / (self.own + NOISE**2)
         return removed
 
+    def eased(self, weights: Floats, doubts: Floats) -> Floats:
+        """Return `(candidates,)`, the share of the errors to be expected that measuring each saves.
+
+        Args:
+            weights: `(targets,)`, how much each cell matters.
+            doubts: `(targets,)`, by which the variances of cells are multiplied.
+        """
+        after = self.left - np.square(self.across) / (self.own + NOISE**2)[:, None]
+        shares = errors(doubts * np.maximum(after, 0.0)) @ weights
+        shares /= weights @ errors(doubts * self.left)
+        saved: Floats = 1.0 - shares
+        return saved
+
     def novelty(self) -> Floats:
         """Return `(candidates,)`, which share of each one's own variance the choices have left."""
         share: Floats = (self.own + 1e-12) / (self.first + 1e-12)
@@ -92,6 +105,18 @@ class Posterior:
         self._known = np.concatenate((self._known, line[None]))
 
 
+def errors(variances: Floats) -> Floats:
+    """Return the relative errors to be expected of predictions whose logs have such variances.
+
+    Of a normal error e of the log, |exp(e) - 1| is sqrt(2 / pi) (s + s**3 / 3 + s**5 / 15 + ...) on
+    average, s being its standard deviation. The first two terms are taken, without the factor:
+    what is hardly known must not outweigh everything else. A next measurement is noisy itself.
+    """
+    variances = variances + NOISE**2
+    expected: Floats = np.sqrt(variances) * (1.0 + variances / 3.0)
+    return expected
+
+
 def drawn(weights: Floats, left: Floats, across: Floats, seed: int) -> Floats:
     """Return weights of cells in one world, drawn from what may be so (Thompson 1933).
 
@@ -109,8 +134,3 @@ def drawn(weights: Floats, left: Floats, across: Floats, seed: int) -> Floats:
     spread = np.sqrt(np.square(across).sum(axis=0)) + 1e-12
     errors: Floats = np.square(shared / spread)
     return weights * errors * (left > 0.0)
-
-
-def total(posteriors: Sequence[Posterior], weights: Floats) -> Floats:
-    """Return what each of several posteriors leaves unknown of the cells that matter, in sum."""
-    return np.array([float(weights @ one.left) for one in posteriors])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.exploring.choosing import Cost, Design, Field, wanted
+from agent.exploring.choosing import Cost, Design, Field, doubts_of, wanted
 from agent.exploring.record import Record
 from agent.heart.predictor import Predictor
 from agent.learning.cell import Cell
@@ -76,6 +76,7 @@ def order(
             targets=filled,
             weights=[1.0] * len(filled),
             sheets=predictor.sheets,
+            doubts=doubts_of(predicted),
         ),
         order_id,
         _uncertainty(predicted),

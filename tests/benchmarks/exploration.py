@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.exploring.choosing import Cost, Design, Field
+from agent.exploring.choosing import DEVIATIONS, Cost, Design, Field
 from agent.exploring.decisions import Choosing, choose
 from agent.heart.cells import observation_of
 from agent.learning.bank import Bank, Observation
@@ -49,11 +49,8 @@ FIRST, LAST, BATCH = 0.02, 0.20, 10
 _LOOK_EVERY = 2
 """Batches between two looks at the error."""
 
-ASKING = ("uncertainty alone", "Placewise, for decisions")
+ASKING = ("Placewise", "uncertainty alone", "Placewise, for decisions")
 """Policies that want predictions before each batch."""
-
-DEVIATIONS = 1.645
-"""Standard deviations in the half-width of an interval."""
 
 GOALS = {"mean_ape": 0.6, "regret": 0.5}
 WORSE = 1.1
@@ -99,6 +96,7 @@ class Placewise:
             self._design.take(place)
 
     def choose(self, centre: Floats, half_widths: Floats) -> list[int]:
+        self._design.doubt(half_widths / DEVIATIONS)
         self._ahead = [one.place for one in self._design.choose(BATCH)]
         return list(self._ahead)
 

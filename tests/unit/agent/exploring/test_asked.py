@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from agent.exploring.choosing import DEVIATIONS, doubts_of
 from agent.heart.effects import Answer
 from agent.heart.heart import Heart
 from agent.heart.stimuli import AnswerLogged, MeasurementLogged, RequestReceived
 from schemas.errors import BadInput
 from schemas.exploration import ActiveLearningReply, ActiveLearningRequest, WantedBenchmark
 from schemas.measurement import Benchmark, Metrics
+from schemas.replies import Estimate
 
 WHEN = datetime(2026, 11, 2, tzinfo=UTC)
 HARDWARE = ("left", "right", "middle")
@@ -103,6 +106,22 @@ def test_the_gain_that_came_is_told_and_replays() -> None:
     assert came.expected_gain == reply.wanted[0].expected_gain
     assert came.measured_gain <= 1.0
     assert result.data.model.name in {one.model for one in hearts[1].explored.measured}
+
+
+def test_intervals_say_what_is_doubtful() -> None:
+    def estimate(high: float) -> Estimate:
+        return Estimate(value=100.0, low=50.0, high=high, confidence=0.5)
+
+    wide, narrow, none = doubts_of(
+        [
+            {"latency_ms": estimate(200.0), "throughput_per_s": estimate(400.0)},
+            {"latency_ms": estimate(110.0)},
+            {},
+        ]
+    )
+    assert wide == pytest.approx(1.5 * math.log(2.0) / DEVIATIONS)
+    assert narrow == pytest.approx(math.log(1.1) / DEVIATIONS)
+    assert none == 0.0
 
 
 def test_what_was_asked_for_matters_more() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,13 +17,15 @@ from schemas.exploration import ActiveLearningRequest, BatchReply, BatchRequest
 HARDWARE = ("left", "right", "middle")
 
 
-def cell(model: str, hardware: str, batch_size: int = 1, **more: Any) -> Cell:
+def cell(
+    model: str, hardware: str, batch_size: int = 1, family: str = "vision", **more: Any
+) -> Cell:
     size = 5.0 * (1 + len(model))
     return Cell(
         model=model,
         hardware=hardware,
         hardware_class="gpu",
-        family="vision",
+        family=family,
         parameters_m=size,
         gmacs=size / 5,
         task="inference",
@@ -158,3 +162,22 @@ def test_one_that_differs_in_anything_that_identifies_it_is_another_cell() -> No
     )
     left = design.posterior.own
     assert all(left[1:] > left[0])
+
+
+def test_where_intervals_are_wide_is_measured_first() -> None:
+    pair = [cell("a", "left", family="vision"), cell("a", "left", family="audio")]
+    for place in (0, 1):
+        doubts = [0.2, 0.2]
+        doubts[place] = 0.8
+        design = Design(replace(field(pair), doubts=doubts), ActiveLearningRequest(budget=1))
+        assert design.choose(1)[0].place == place
+
+
+def test_what_was_measured_is_not_doubted() -> None:
+    known = field(CELLS, measured={CELLS[0]: ("throughput_per_s",)})
+    worths = []
+    for doubt in (0.0, 5.0):
+        doubts = [doubt, *[0.3] * (len(CELLS) - 1)]
+        design = Design(replace(known, doubts=doubts), ActiveLearningRequest(budget=3))
+        worths.append(design.worth())
+    np.testing.assert_array_equal(*worths)

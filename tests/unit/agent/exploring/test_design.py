@@ -6,9 +6,10 @@ import random
 
 import numpy as np
 import pytest
+from scipy.special import erf
 
-from agent.exploring.design import Posterior
-from agent.exploring.likeness import Points, covariance, points_of, variances
+from agent.exploring.design import Posterior, errors
+from agent.exploring.likeness import NOISE, Points, covariance, points_of, variances
 from agent.learning.catalogue import catalogue
 from agent.learning.cell import Cell
 
@@ -49,6 +50,41 @@ def test_a_network_tells_more_of_itself_elsewhere_than_of_another() -> None:
     some = points_of([here, there, other], catalogue(()))
     among = covariance(some, some)
     assert among[0, 1] > among[0, 2]
+
+
+def test_sizes_beside_each_other_tell_more_than_sizes_far_apart() -> None:
+    sizes = (8.0, 16.0, 1024.0)
+    some = points_of([Cell("net", "one", batch_size=size) for size in sizes], catalogue(()))
+    left = Posterior(some.at([0]), some, some).left / variances(some)
+    assert left[0] < left[1] < left[2]
+
+
+def test_families_tell_nothing_of_each_other() -> None:
+    some = points_of(
+        [Cell("net", "one", family=family) for family in ("vision", "text_generation")],
+        catalogue(()),
+    )
+    assert covariance(some, some)[0, 1] == 0.0
+
+
+def test_errors_are_those_of_a_prediction_whose_log_is_normal() -> None:
+    """The mean of |exp(e) - 1| is exp(v / 2) erf(sqrt(v / 2)), up to the factor."""
+    v = np.linspace(0.0, 0.5, 20) + NOISE**2
+    exact = np.exp(v / 2) * erf(np.sqrt(v / 2)) * np.sqrt(np.pi / 2)
+    np.testing.assert_allclose(errors(v - NOISE**2), exact, rtol=0.02)
+
+
+def test_what_is_doubted_more_is_eased_first() -> None:
+    apart = [Cell("a", "one", family="vision"), Cell("b", "one", family="text_generation")]
+    some = points_of(apart, catalogue(()))
+    posterior = Posterior(None, some, some)
+    posterior.own[:] = posterior.left[:] = 0.2
+    posterior.across[:] = np.diag([0.2, 0.2])
+    alike = posterior.eased(np.full(2, 0.5), np.ones(2))
+    doubted = posterior.eased(np.full(2, 0.5), np.array([1.0, 3.0]))
+    assert alike[0] == pytest.approx(alike[1])
+    assert doubted[1] > 1.5 * doubted[0]
+    assert 0.0 < doubted.min() < doubted.sum() < 1.0
 
 
 @pytest.mark.parametrize("taken", [[], [3], [3, 11, 7]])
