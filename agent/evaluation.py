@@ -91,6 +91,7 @@ class Evaluation:
         self._judged: dict[str, dict[str, _Judged]] = {}
         self._stream: dict[str, dict[str, _Judged]] = {}
         self._unanswered: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._quarantined: defaultdict[str, int] = defaultdict(int)
         self._learn_seconds = 0.0
         self._learned = 0
         self._predict_seconds = 0.0
@@ -134,6 +135,11 @@ class Evaluation:
                     for (name, source), count in self._unanswered.items()
                     if name == metric and scope in {"all", source}
                 )
+                row["quarantined"] = sum(
+                    count
+                    for source, count in self._quarantined.items()
+                    if scope in {"all", source}
+                )
                 row["learn_us"], row["predict_us"] = round(learn_us, 1), round(predict_us, 1)
             report[metric] = {"all": together, "sources": figures}
         return report
@@ -156,6 +162,10 @@ class Evaluation:
         return results
 
     def _teach(self, row: Row, observation: Observation) -> None:
+        if self._bank.judge(observation) is not None:
+            # As the agent does: set aside, unless somebody asks for it to be learnt.
+            self._quarantined[row.source] += 1
+            return
         started = time.perf_counter()
         self._bank.learn(observation)
         self._learn_seconds += time.perf_counter() - started

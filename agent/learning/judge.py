@@ -100,10 +100,15 @@ def _over_bandwidth(
 def _seconds_of_a_batch(
     cell: Cell, metrics: Mapping[str, float], units: Mapping[str, str]
 ) -> float | None:
-    """Return how long one whole batch took, from the first token to the last, if that was said."""
+    """Return how long one whole batch took, at most, from the first token to the last, if said."""
     latency_ms, kind = metrics.get("latency_ms"), units.get("latency_ms", "")
     if latency_ms is not None and "end_to_end" in kind.replace("-", "_").replace(" ", "_"):
         return latency_ms / 1e3
+    rate = metrics.get("throughput_per_s")
+    if rate is not None and cell.batch_size and "token" in units.get("throughput_per_s", ""):
+        # Whether tokens that are read count, sources say rarely: then the batch took longer.
+        tokens = (cell.sequence_in or 0.0) + (cell.sequence_out or 0.0)
+        return cell.batch_size * (cell.concurrency or 1.0) * tokens / rate
     return None
 
 

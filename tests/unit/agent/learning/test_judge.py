@@ -102,6 +102,28 @@ def test_tokens_faster_than_the_weights_can_be_read(
     assert impossible(cell, {"latency_ms": latency_ms}, {}, catalogue()) is None, "another kind"
 
 
+@pytest.mark.parametrize(
+    ("cell", "tokens_per_s", "possible"),
+    [
+        (LLM, 49_586.0, False),
+        (LLM, 480.0, True),
+        # Many requests share a reading of the weights.
+        (LLM._replace(batch_size=256.0), 49_586.0, True),
+        (LLM._replace(concurrency=256.0), 49_586.0, True),
+        (LLM._replace(batch_size=None), 49_586.0, True),
+        (LLM._replace(sequence_out=None), 49_586.0, True),
+    ],
+)
+def test_more_tokens_than_readings_of_the_weights_give(
+    cell: Cell, tokens_per_s: float, *, possible: bool
+) -> None:
+    units = {"throughput_per_s": "tokens/s"}
+    reason = impossible(cell, {"throughput_per_s": tokens_per_s}, units, catalogue())
+
+    assert (reason is None) == possible
+    assert impossible(cell, {"throughput_per_s": tokens_per_s}, {}, catalogue()) is None
+
+
 def test_less_memory_than_the_weights() -> None:
     reason = judged(memory_mb=20.0)
 
