@@ -136,9 +136,7 @@ class Evaluation:
                     if name == metric and scope in {"all", source}
                 )
                 row["quarantined"] = sum(
-                    count
-                    for source, count in self._quarantined.items()
-                    if scope in {"all", source}
+                    count for source, count in self._quarantined.items() if scope in {"all", source}
                 )
                 row["learn_us"], row["predict_us"] = round(learn_us, 1), round(predict_us, 1)
             report[metric] = {"all": together, "sources": figures}

@@ -94,8 +94,22 @@ NO_PARAMS, NO_GMACS = LINEAR.index("no_params"), LINEAR.index("no_gmacs")
 SIZES = LINEAR[1:10]
 """The columns of `Frame.sizes`, in order: four of the network, then those of how it is run."""
 
-PARTS = ("hardware", "task", "precision", "runtime", "options", "parallelism", "runtime name")
-"""What makes a set-up."""
+PARTS = (
+    "hardware",
+    "task",
+    "precision",
+    "runtime",
+    "option 1",
+    "option 2",
+    "option 3",
+    "parallelism",
+    "runtime name",
+)
+"""What makes a set-up; of its options each by itself, as far as they are told apart."""
+
+_OPTIONS = 3
+_BETWEEN = re.compile(r"\s*[/,;]\s*")
+"""What stands between options of a runtime: `nhwc/cu124/eager` is three."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +231,11 @@ def _setup(catalogue: Catalogue, hardware: str, hardware_class: str, *way: str) 
         hardware_class: its class, or nothing.
         way: task, precision, runtime, runtime options, parallelism.
     """
-    task, precision, runtime, _, _ = way
+    task, precision, runtime, options, parallelism = way
     sheet = catalogue.find(hardware)
     size = bytes_per_weight(precision) or 2.0
-    parts = (hardware, *way, _VERSION.split(runtime, maxsplit=1)[0])
+    named = _VERSION.split(runtime, maxsplit=1)[0]
+    parts = (hardware, task, precision, runtime, *_each(options), parallelism, named)
     known_class = hardware_class or (sheet.hardware_class if sheet else None) or ""
     return Setup(
         number=number_of(hardware, *way),
@@ -230,6 +245,12 @@ def _setup(catalogue: Catalogue, hardware: str, hardware_class: str, *way: str) 
         bytes_log=math.log(size),
         work_log=math.log(TRAINING_FACTOR) if task == "training" else 0.0,
     )
+
+
+def _each(options: str) -> list[str]:
+    """Return `_OPTIONS` options; where there are fewer, the last one stands for the others too."""
+    each = _BETWEEN.split(options, maxsplit=_OPTIONS - 1)
+    return each + each[-1:] * (_OPTIONS - len(each))
 
 
 def _keys(
