@@ -118,3 +118,20 @@ def test_names_of_different_kinds_are_never_the_same() -> None:
     (keys,) = frame_of([Cell("x", "x", architecture="x", task="x")], catalogue()).keys
 
     assert len({keys.model, keys.stem, keys.group, keys.task, keys.hardware, keys.setup}) == 6
+
+
+def test_options_of_a_runtime_are_told_apart_one_by_one() -> None:
+    def differ(one: str | None, other: str | None) -> int:
+        parts = [
+            frame_of([FULL._replace(runtime_options=options)], catalogue()).keys[0].parts
+            for options in (one, other)
+        ]
+        return sum(mine != theirs for mine, theirs in zip(*parts, strict=True))
+
+    assert differ("nhwc/cu124/eager", "nchw/cu124/eager") == 1
+    assert differ("nhwc/cu124/eager", "nchw/cu113/dynamo") == 3
+    assert differ("weights = fp16, cache = fp8", "weights = fp16, cache = fp16") == 2
+    assert differ("eager", "fusion") == 3
+    assert differ(None, "a/b/c/d/e") == 3
+    assert differ("a/b/c/d", "a/b/c/e") == 1
+    assert differ(None, None) == 0

@@ -49,6 +49,18 @@ def test_the_oldest_give_way() -> None:
     assert sorted(store.z[:, 0]) == list(range(15, 25))
 
 
+def test_a_network_is_remembered_on_its_hardware_however_much_came_since() -> None:
+    store = memory(rows=400, setups=64)
+    add(store, frame("net", "small", precision="int8"), 1.0)
+    for number in range(60):
+        add(store, frame("net", f"large{number}"), float(number))
+
+    asked = frame("net", "small", precision="fp16")
+    assert 0 in store.near(asked.keys).rows
+    assert not store.met(asked.keys[0]), "not in this set-up"
+    assert store.met(frame("net", "small", precision="int8").keys[0])
+
+
 def test_setups_are_as_far_apart_as_their_parts() -> None:
     store = memory()
     add(store, frame("a", "h", task="t"))

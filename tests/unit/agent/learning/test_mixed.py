@@ -16,7 +16,16 @@ class Law:
         self.model = MixedModel(np.zeros((1, 2)), np.array([0.004, 0.1]))
         self.rows = Rows(capacity)
 
-    def learn(self, domain: int, hardware: int, setup: int, x: np.ndarray, z: float) -> None:
+    def learn(
+        self,
+        domain: int,
+        hardware: int,
+        setup: int,
+        x: np.ndarray,
+        z: float,
+        *,
+        new: bool = True,
+    ) -> None:
         place = self.rows.place
         lower = place(setup), place(hardware)
         path = (place(domain), lower[1], lower[0])
@@ -24,7 +33,7 @@ class Law:
             if row in self.rows.fresh:
                 self.model.start(row, level, path, 0)
         self.rows.fresh.clear()
-        self.model.learn(np.array([path]), x, np.array([z]))
+        self.model.learn(np.array([path]), x, np.array([z]), new=new)
 
     def value(self, hardware: int, setup: int, x: np.ndarray) -> float:
         path = [self.rows.find(key, 0) for key in (1, hardware, setup)]
@@ -130,3 +139,46 @@ def test_rows_that_are_given_away_start_anew() -> None:
     assert law.rows.find(2099, 0) > 0
     assert law.model._laws <= 9
     assert len(law.model.offset) <= 16
+
+
+def test_a_setup_measured_most_does_not_speak_for_its_hardware() -> None:
+    law = Law()
+    for _ in range(300):
+        law.learn(1, 10, 100, ONE, 0.0)
+    for _ in range(10):
+        law.learn(1, 10, 101, ONE, 3.0)
+
+    assert 1.0 < value(law, 10, 999, ONE) < 2.0
+
+
+def scattered(spread: float) -> Law:
+    """Twelve set-ups on two hardware, as far apart as said; events scatter by a half."""
+    chance, law = np.random.default_rng(2), Law()
+    at = chance.normal(0.0, spread, 12)
+    for _ in range(40):
+        for setup, where in enumerate(at.tolist()):
+            x = np.array([1.0, chance.normal()])
+            law.learn(1, 10 + setup % 2, 100 + setup, x, where + chance.normal(0.0, 0.5))
+    return law
+
+
+def test_many_events_of_one_network_tell_little_of_the_setup() -> None:
+    def offset(*, new: bool) -> float:
+        law = scattered(0.0)
+        for number in range(20):
+            law.learn(1, 10, 999, ONE, 4.0, new=new or number == 0)
+        return value(law, 10, 999, ONE)
+
+    assert offset(new=False) < offset(new=True) - 0.5
+    assert offset(new=True) == pytest.approx(4.0, abs=0.3)
+
+
+def test_how_far_setups_differ_is_learnt() -> None:
+    def offset(spread: float) -> float:
+        """Return where one event far off puts a new set-up."""
+        law = scattered(spread)
+        law.learn(1, 10, 999, ONE, 4.0)
+        return value(law, 10, 999, ONE)
+
+    assert offset(0.0) < offset(3.0) - 0.8
+    assert offset(3.0) > 3.4
