@@ -109,6 +109,7 @@ KINSHIP = Kinship(
         shape=(0.5833, 54.57),
         setup=(0.0, 0.0),
     ),
+    alone=0.08,
     names=4.33,
     seen=0.16,
     offsets=0.126,

@@ -1,7 +1,9 @@
 """One linear law per domain, and how far each hardware and set-up stays from it.
 
 A linear mixed model with random intercepts (Laird and Ware 1982): the weights are shared by a
-whole domain, the offsets are drawn towards zero, those of a set-up on top of its hardware's.
+whole domain, the offsets are drawn towards zero, those of a set-up on top of its hardware's. How
+firmly, each domain says itself: the variances between its set-ups and hardware are estimated by
+expectation maximisation, a step whenever its weights are solved anew.
 Everything is kept as sufficient statistics, so that offsets always fit the weights of now and
 the weights are freed of the offsets exactly, whatever the order of the events.
 

@@ -37,7 +37,6 @@ _MEASURE = 1
 """Which distance between set-ups of a memory is the variance that their parts let expect."""
 
 _LEAST = 1e-8
-_NUGGET = 0.08
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,8 @@ class Kinship:
         common: likeness of measurements in one set-up; its `parts` are the variances that other
             parts of a set-up add, its `setup` stands for nothing.
         deviation: likeness of deviations, relative to their variance.
+        alone: what comes on top of the variance of a deviation, and no other measurement shares:
+            without it, a few that nearly agree in what they differ by are carried on to anywhere.
         names: measurements in two set-ups that their names are worth in saying how they vary.
         seen: what of the variance that was seen is taken for that of a deviation; the likeness
             of deviations comes on top.
@@ -56,6 +57,7 @@ class Kinship:
 
     common: Kernel
     deviation: Kernel
+    alone: float
     names: float
     seen: float
     offsets: float
@@ -219,8 +221,7 @@ class Transfer:
         matrices.reshape(p, k * k)[:, :: k + 1] = (
             self._common.variance
             + self._kinship.common.noise**2
-            + _NUGGET * self._deviation.variance * variance
-            + self._deviation.variance * variance
+            + (1.0 + self._kinship.alone) * self._deviation.variance * variance
         )
         weights = solved(matrices, right)
         left: Floats = (
