@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from agent.exploring.batches import batch
-from agent.exploring.choosing import ASSUMED_S, DEVIATIONS, Cost, Design, Field, doubts_of, wanted
+from agent.exploring.choosing import ASSUMED_S, Cost, Design, Field, doubts_of, wanted
 from agent.exploring.decisions import Choosing, deciding
 from agent.exploring.record import Record
 from agent.exploring.space import Space, space
 from agent.heart.predictor import Predictor
 from agent.heart.thought import Thought
 from agent.learning.cell import Cell
+from agent.learning.intervals import DEVIATIONS
 from schemas.errors import BadInput
 from schemas.exploration import (
     ActiveLearningReply,

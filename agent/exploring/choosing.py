@@ -19,6 +19,7 @@ from agent.exploring.likeness import NOISE, points_of
 from agent.heart.cells import words_of
 from agent.learning.catalogue import Sheet, catalogue
 from agent.learning.cell import Cell
+from agent.learning.intervals import DEVIATIONS
 from schemas.exploration import ExplorationRequest, WantedBenchmark, Worth
 from schemas.measurement import MetricName
 from schemas.replies import Estimates
@@ -28,9 +29,6 @@ Flags = NDArray[np.bool_]
 
 ASSUMED_S = 60.0
 """How long a benchmark is taken to last where nobody ever said how long one took."""
-
-DEVIATIONS = 1.645
-"""Standard deviations in the half-width of a 90 % interval, were errors normal."""
 
 _BELIEVED = 0.5
 """How much (of a log) is believed of what intervals say beside the process."""
@@ -200,8 +198,8 @@ class Design:
         """Return `(candidates,)`, what the next choice is made by; between 0 and 1."""
         gains = np.zeros(len(self.field.candidates))
         eased = {
-            key: one.eased(self._counts[key], self._doubted[key])
-            for key, one in ((id(one), one) for one in self._posteriors.values())
+            id(one): one.eased(self._counts[id(one)], self._doubted[id(one)])
+            for one in self._posteriors.values()
         }
         for one in self._of_metric.values():
             gains += eased[id(one)]

@@ -25,6 +25,9 @@ Integers = NDArray[np.int64]
 NOMINAL = 0.9
 """The share of measurements that an interval is meant to hold."""
 
+DEVIATIONS = 1.645
+"""Standard deviations in the half-width of such an interval, were errors normal."""
+
 _AIM = 0.905
 _AIM_STRANGE = 0.915
 """What levels are steered to: what is asked later is a little harder than what was learnt, most of

@@ -20,7 +20,7 @@ from agent.learning.features import (
     Frame,
     Keys,
 )
-from agent.learning.intervals import Intervals, Standing
+from agent.learning.intervals import DEVIATIONS, Intervals, Standing
 from agent.learning.memory import NO_SLOT, Memory, Near
 from agent.learning.mixed import MixedModel
 from agent.learning.paired import Paired
@@ -57,8 +57,6 @@ _CLIP_WIDTHS = 3.0
 young; the larger counts. What lies beyond is learnt as if it were there."""
 
 _YOUNG = 10
-_DEVIATIONS = 1.645
-"""Standard deviations in a nominal half-width, were errors normal."""
 
 _SHIFT = 0.05
 """The smallest shift (log) that is worth an announcement."""
@@ -568,7 +566,7 @@ class Learner:
             zip(metrics.tolist(), paths.tolist(), error.tolist(), half_width.tolist(), strict=True)
         ):
             learnt.surprises.append(Surprise(self.metrics[metric], wrong, width))
-            shifted = self._shifted(metric, path, wrong, width / _DEVIATIONS)
+            shifted = self._shifted(metric, path, wrong, width / DEVIATIONS)
             if shifted is not None:
                 learnt.shifts.append(shifted)
                 # What stood in the way of this event has moved: it is no surprise any more.

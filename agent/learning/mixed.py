@@ -44,6 +44,10 @@ _NETWORK_SHARE = 0.9
 _OFTEN = 24.0
 """Weights are solved anew when a domain has grown by one part in so many."""
 
+_BY_ROW = ("offset", "events", "_sums", "_shares", "_parts", "_networks", "_hardware", "_is_setup")
+_BY_LAW = ("_metric", "_weights", "_gram", "_count", "_unsolved", "_firmness")
+"""Arrays that grow with rows, and with laws."""
+
 
 class MixedModel:
     """Predicts by the law of a domain and the offset of a set-up or, failing that, a hardware.
@@ -148,7 +152,8 @@ class MixedModel:
         self._shares[setups] += part
         self.events[setups] += 1.0
         self._networks[setups] += new
-        self._sums[hardware] = self._sums[hardware] * _MEMORY + event
+        # Of a hardware only how often it was measured: the rest is in what its set-ups add up to.
+        self._sums[hardware, 0] = self._sums[hardware, 0] * _MEMORY + 1.0
         self._sums[setups] = self._sums[setups] * _MEMORY + event
         self._parts[hardware] += self._counted(setups)
         self._count[laws] += 1.0
@@ -280,7 +285,7 @@ class MixedModel:
         else:
             law = self._laws
             self._laws += 1
-            for name in ("_metric", "_weights", "_gram", "_count", "_unsolved", "_firmness"):
+            for name in _BY_LAW:
                 setattr(self, name, fitted(getattr(self, name), law + 1))
         self._metric[law] = metric
         self._weights[law, :-1] = self._roots[metric]
@@ -292,18 +297,7 @@ class MixedModel:
 
     def _fit(self, rows: int) -> None:
         if rows > len(self.offset):
-            for name in (
-                *(
-                    "offset",
-                    "_sums",
-                    "_shares",
-                    "_parts",
-                    "events",
-                    "_networks",
-                    "_hardware",
-                    "_is_setup",
-                ),
-            ):
+            for name in _BY_ROW:
                 setattr(self, name, fitted(getattr(self, name), rows))
             self._law = fitted(self._law, rows, -1)
 

@@ -26,13 +26,14 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.exploring.choosing import DEVIATIONS, Cost, Design, Field
+from agent.exploring.choosing import Cost, Design, Field
 from agent.exploring.decisions import Choosing, choose
 from agent.heart.cells import observation_of
 from agent.learning.bank import Bank, Observation
 from agent.learning.catalogue import catalogue
 from agent.learning.cell import Cell
 from agent.learning.features import frame_of
+from agent.learning.intervals import DEVIATIONS
 from schemas.exploration import ActiveLearningRequest
 from tests.benchmarks.exploration_picture import draw
 from tests.benchmarks.report import FOLDER, publish

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from agent.exploring.choosing import DEVIATIONS, doubts_of
+from agent.exploring.choosing import doubts_of
 from agent.heart.effects import Answer
 from agent.heart.heart import Heart
 from agent.heart.stimuli import AnswerLogged, MeasurementLogged, RequestReceived
+from agent.learning.intervals import DEVIATIONS
 from schemas.errors import BadInput
 from schemas.exploration import ActiveLearningReply, ActiveLearningRequest, WantedBenchmark
 from schemas.measurement import Benchmark, Metrics
