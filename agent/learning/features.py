@@ -303,9 +303,14 @@ def _linear(cell: Cell, setup: Setup, said: Hints) -> tuple[float, ...]:
     # What counts for time is what runs; what else lies in memory has a column of its own.
     idle = -math.log(said.active)
     params -= idle
-    has_gmacs, gmacs = _log(cell.gmacs, _GMACS)
-    has_acts, acts = _log(cell.activations_m, 0.0)
+    has_gmacs, gmacs = _log(cell.gmacs or said.gmacs, _GMACS)
+    has_acts, acts = _log(cell.activations_m or said.activations_m, 0.0)
     has_input, edge = _log(cell.input_size or said.input_size, _EDGE)
+    if said.gmacs and cell.input_size and said.input_size:
+        # What a network is published with holds for the input it is published for.
+        area = 2.0 * (edge - math.log(said.input_size))
+        gmacs += 0.0 if cell.gmacs else area
+        acts += 0.0 if cell.activations_m else area
     has_batch, batch = _log(cell.batch_size, _BATCH)
     has_in, seq_in = _log(cell.sequence_in, _SEQ_IN)
     has_out, seq_out = _log(cell.sequence_out, _SEQ_OUT)

@@ -1,8 +1,9 @@
 """What the name of a model says of its size, for want of better.
 
 Names are written for people, and people write sizes into them: `Qwen1.5-7B`, `Mixtral-8x7B`,
-`Qwen3-30B-A3B`, `mobilenet-v2-0.75-160`. Nothing is read out of them that was said otherwise,
-but for one thing that no descriptor says: how much of a mixture of experts runs for each token.
+`Qwen3-30B-A3B`, `mobilenet-v2-0.75-160`. Some names stand for networks whose sizes are public.
+Nothing is read out of them that was said otherwise, but for one thing that no descriptor says: how
+much of a mixture of experts runs for each token.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import math
 import re
 from functools import lru_cache
 from typing import NamedTuple
+
+from agent.learning.networks import Network, known_network
 
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _EXPERTS = re.compile(rf"(?<![a-z0-9])(\d+)x{_NUMBER}b(?![a-z])")
@@ -34,8 +37,11 @@ class Hints(NamedTuple):
         parameters_m: all weights, in millions.
         active: the share of them that runs for each token; 1 for all but mixtures of experts.
         input_size: edge of a square input, in pixels.
-        log_work: log of the work by width and input, relative to the usual ones.
+        log_work: log of the work by width and input, relative to the usual ones; 0 where what
+            the network is published with is known, which counts them in.
         family: the name without the numbers that are understood.
+        gmacs: operations of a forward pass, in thousand millions, at `input_size`.
+        activations_m: values between layers, in millions, at `input_size`.
     """
 
     parameters_m: float | None
@@ -43,6 +49,8 @@ class Hints(NamedTuple):
     input_size: float | None
     log_work: float
     family: str
+    gmacs: float | None = None
+    activations_m: float | None = None
 
 
 @lru_cache(maxsize=16_384)
@@ -73,12 +81,39 @@ def hints(name: str) -> Hints:
         if active is not None and 0.0 < 1000.0 * float(active[1]) < parameters_m:
             share = 1000.0 * float(active[1]) / parameters_m
         return Hints(parameters_m, share, None, 0.0, text)
-    edges = [edge for edge in _EDGE.findall(text) if int(edge) in _EDGES][-1:]
-    widths = [width for width in _WIDTH.findall(text) if float(width) > 0.0][:1]
+    known = known_network(text)
+    edge, width = _edge_and_width(text if known is None else known[1])
     family = text
-    for understood in edges + widths:
-        family = family.replace(understood, "", 1)
-    log_work = 2.0 * math.log(float(edges[0]) / _USUAL_EDGE) if edges else 0.0
+    for understood in _edge_and_width(text):
+        family = family.replace(understood or "", "", 1)
+    if known is not None:
+        return _published(known[0], _number(edge), _number(width) or 1.0, family)
+    log_work = 2.0 * math.log(float(edge) / _USUAL_EDGE) if edge else 0.0
     # Work grows with the square of the channels, and so does what they are multiplied with.
-    log_work += 2.0 * math.log(float(widths[0])) if widths else 0.0
-    return Hints(None, 1.0, float(edges[0]) if edges else None, log_work, family)
+    log_work += 2.0 * math.log(float(width)) if width else 0.0
+    return Hints(None, 1.0, _number(edge), log_work, family)
+
+
+def _published(network: Network, edge: float | None, width: float, family: str) -> Hints:
+    """Return what is known of a network, at the input and the width that its name says."""
+    area = (edge / network.input_size) ** 2 if edge and network.input_size else 1.0
+    return Hints(
+        parameters_m=network.parameters_m * width**2,
+        active=1.0,
+        input_size=edge or network.input_size,
+        log_work=0.0,
+        family=family,
+        gmacs=network.gmacs and network.gmacs * area * width**2,
+        activations_m=network.activations_m and network.activations_m * area * width,
+    )
+
+
+def _edge_and_width(text: str) -> tuple[str | None, str | None]:
+    """Return the edge of the input and the width of the channels that a text says."""
+    edges = [edge for edge in _EDGE.findall(text) if int(edge) in _EDGES]
+    widths = [width for width in _WIDTH.findall(text) if float(width) > 0.0]
+    return (edges[-1] if edges else None), (widths[0] if widths else None)
+
+
+def _number(text: str | None) -> float | None:
+    return None if text is None else float(text)

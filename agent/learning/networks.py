@@ -1,0 +1,83 @@
+"""Sizes of networks that everybody knows by name, for when nobody told them.
+
+Benchmarks are published under names alone: `resnet50`, `bert-99`, `mobilenet-v1-0.5-128`. What
+those stand for is public, and says more of a network that was never met than what is usual.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+_WORD = re.compile(r"[a-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One network as it was published; None where nobody says.
+
+    Attributes:
+        parameters_m: weights, in millions.
+        gmacs: multiplications and additions of one forward pass, in thousand millions.
+        activations_m: values between its layers, in millions.
+        input_size: edge of the square input that these hold for, in pixels.
+    """
+
+    parameters_m: float
+    gmacs: float | None
+    activations_m: float | None
+    input_size: float | None
+
+
+def known_network(name: str) -> tuple[Network, str] | None:
+    """Return the network that a name begins with, and the rest of the name; None if unknown.
+
+    Words count, however they are joined, without the owner before a slash; the most of them win.
+
+    Examples:
+        >>> known_network("google/ResNet-50-v1.5")[1]
+        '-v1.5'
+        >>> known_network("my own network") is None
+        True
+    """
+    text = name.casefold().rpartition("/")[2]
+    words = list(_WORD.finditer(text))
+    networks, longest = _networks()
+    for count in range(min(longest, len(words)), 0, -1):
+        network = networks.get(tuple(word[0] for word in words[:count]))
+        if network is not None:
+            return network, text[words[count - 1].end() :]
+    return None
+
+
+@cache
+def _networks() -> tuple[dict[tuple[str, ...], Network], int]:
+    """Return the shipped networks by the words of their names, and how many words there are."""
+    text = resources.files("agent.learning").joinpath("networks.csv").read_text("utf-8")
+    networks = {}
+    for row in csv.DictReader(text.splitlines()):
+        for spelling in (row["name"], *row["aliases"].split(";")):
+            words = tuple(_WORD.findall(spelling))
+            if words:
+                networks[words] = _network(row)
+    return networks, max(map(len, networks))
+
+
+def _network(row: Mapping[str, str]) -> Network:
+    def number(column: str) -> float | None:
+        return float(row[column]) if row[column] else None
+
+    return Network(
+        parameters_m=float(row["parameters_m"]),
+        gmacs=number("gmacs"),
+        activations_m=number("activations_m"),
+        input_size=number("input_size"),
+    )
+
+
+# Read with the module, once: the first prediction would otherwise open a file on the event loop.
+_networks()
