@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import pickle
 import uuid
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from agent.desk import Desk
 from agent.dispatch import Dispatcher
 from agent.explorer import LONGEST_SECONDS, REPEATS, Explorer, Ranked
 from agent.feed import Feed
+from agent.garbage import SET_ASIDE_SECONDS, ShortCollections
 from agent.heart.effects import Effect
 from agent.heart.heart import Heart
 from agent.heart.stimuli import MeasurementLogged, RefinementLogged, RequestReceived
@@ -47,7 +47,6 @@ from schemas.topics import RequestKind
 
 LOOP_LAG_SECONDS = 0.25
 STATE_SECONDS = 10.0
-SET_ASIDE_SECONDS = 1.0
 CONNECTED_POLL_SECONDS = 0.01
 DRAIN_SECONDS = 10.0
 
@@ -324,19 +323,10 @@ class Daemon:
         )
 
     async def _keep_collections_short(self) -> None:
-        """Set aside what has lived for a second, so that the collector need not look at it again.
-
-        A collection of all that was learnt takes a tenth of a second and more, in one go.
-        Cycles that die later stay: what is learnt holds none.
-        """
-        gc.freeze()
-        try:
+        with ShortCollections() as collections:
             while True:
                 await asyncio.sleep(SET_ASIDE_SECONDS)
-                gc.collect(1)
-                gc.freeze()
-        finally:
-            gc.unfreeze()
+                collections.set_aside()
 
     async def _watch_loop(self) -> None:
         loop = asyncio.get_running_loop()

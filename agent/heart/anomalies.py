@@ -263,11 +263,13 @@ class Anomalies:
         for count, least, by in _LIES:
             own = newest[-count:]
             off = _off(own, by)
+            if off < least:
+                continue
             # Others at the same time: what befalls all of them is no fault of one.
             others = [
                 one for one in here.newest if one.source != seen.source and one.seq >= own[0].seq
             ]
-            if off >= least and _ordinary(others, by):
+            if _ordinary(others, by):
                 return self._distrust(seen, off, len(own))
         return None
 
@@ -294,8 +296,9 @@ class Anomalies:
         if any(one.setup is None for one in drifts):
             return None
         setup = seen.setup
-        own = [one for one in here.newest if one.setup == setup]
-        slow = own[_turn(own) :]
+        alike = (one for one in reversed(here.newest) if one.setup == setup)
+        newest = list(islice(alike, _AT_MOST))[::-1]
+        slow = newest[_turn(newest) :]
         drifted = any(one.setup is not None and one.factor < 1 for one in drifts)
         if len(slow) < _TOGETHER or (not drifted and _median(slow) > _SLOWER):
             return None
@@ -305,6 +308,7 @@ class Anomalies:
         if len(others) < _OTHERS or _mean(others) < _SLOWER / 2:
             return None
         setups = list(dict.fromkeys(one.setup for one in here.newest if one.setup != setup))
+        own = [one for one in here.newest if one.setup == setup]
         fit = _best_fit(slow, own[: -len(slow)], setups, elsewhere)
         if fit is None:
             return None
@@ -506,9 +510,8 @@ def _turn(own: Sequence[Seen]) -> int:
 
     That is the likeliest moment of a change (Page 1954).
     """
-    start = max(0, len(own) - _AT_MOST)
     total, best, turn = 0.0, 0.0, len(own)
-    for at in range(len(own) - 1, start - 1, -1):
+    for at in range(len(own) - 1, -1, -1):
         total += _SLOWER / 2 - max(min(own[at].surprise, _CUT_AT_TURN), -_CUT_AT_TURN)
         if total > best:
             best, turn = total, at

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agent.heart.predictor import Predictor
-from agent.learning.bounds import Range, chance_within_20_percent, energy
+from agent.learning.bounds import chance_within_20_percent, energy
 from agent.learning.capacity import Fitting
 from agent.learning.cell import Cell
 from agent.learning.sustained import Lasting
@@ -59,8 +59,7 @@ def energy_per_item(metrics: Estimates) -> dict[str, Any] | None:
     power, rate = metrics.get("power_w"), metrics.get("throughput_per_s")
     if power is None or rate is None:
         return None
-    found = energy(_range(power), _range(rate))
-    return {**found._asdict(), "unit": energy_unit(rate.unit)}
+    return energy(power, rate)._asdict() | {"unit": energy_unit(rate.unit)}
 
 
 def _after(metrics: Estimates, lasting: Lasting) -> Estimates:
@@ -111,7 +110,3 @@ def _duration_notes(lasting: Lasting | None, duration_s: float | None) -> Iterat
             f"no run on this hardware was longer than {lasting.holds_for_s:g} s: "
             "beyond that it may slow down further"
         )
-
-
-def _range(one: Estimate) -> Range:
-    return Range(one.value, one.low, one.high, one.confidence)

@@ -151,14 +151,14 @@ def estimates(predicted: Sequence[Mapping[str, Predicted]]) -> list[Estimates]:
     known = dict(zip(bases, _BASES.validate_python(bases, from_attributes=True), strict=True))
     fields = [
         {
-            "value": one.value,
-            "low": one.low,
-            "high": one.high,
-            "confidence": one.confidence,
-            "unit": one.unit,
-            "basis": known[one.basis],
+            "value": value,
+            "low": low,
+            "high": high,
+            "confidence": confidence,
+            "unit": unit,
+            "basis": known[basis],
         }
-        for one in every
+        for value, low, high, confidence, unit, basis in every
     ]
     found = iter(_ESTIMATES.validate_python(fields))
     return [cast("Estimates", dict(zip(line, found, strict=False))) for line in predicted]

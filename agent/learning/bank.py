@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -324,30 +325,27 @@ def _told(guesses: Guesses) -> list[dict[str, Predicted]]:
     value = np.exp(guesses.centre)
     low = np.exp(guesses.centre - guesses.half_width)
     high = np.exp(guesses.centre + guesses.half_width)
-    told: list[dict[str, Predicted]] = []
-    for units, basis, *numbers in zip(
-        guesses.units,
-        guesses.basis.tolist(),
-        value.tolist(),
-        low.tolist(),
-        high.tolist(),
-        guesses.confidence.tolist(),
-        strict=True,
-    ):
-        each = map(Predicted, *numbers, units, map(Basis._make, basis))
-        told.append(dict(zip(guesses.metrics, each, strict=True)))
-    return told
+    numbers = (each.ravel().tolist() for each in (value, low, high, guesses.confidence))
+    basis = map(Basis._make, guesses.basis.reshape(-1, len(Basis._fields)).tolist())
+    told = map(Predicted, *numbers, chain.from_iterable(guesses.units), basis)
+    return [dict(zip(guesses.metrics, told, strict=False)) for _ in guesses.units]
 
 
 def _bound(result: dict[str, Predicted], cell: Cell, sheet: Sheet | None) -> None:
     """Keep predictions within what is physically possible."""
     if memory := result.get("memory_mb"):
-        found = bounds.Range._make(memory[:4])
-        bounded = bounds.memory(found, cell)
-        if bounded is not found:
-            result["memory_mb"] = Predicted(*bounded, *memory[4:])
+        result["memory_mb"] = _with(memory, bounds.memory(memory, cell))
     if power := result.get("power_w"):
-        found = bounds.Range._make(power[:4])
-        bounded = bounds.power(found, cell, sheet, measured=power.basis.hardware > 0)
-        if bounded is not found:
-            result["power_w"] = Predicted(*bounded, *power[4:])
+        measured = power.basis.hardware > 0
+        result["power_w"] = _with(power, bounds.power(power, cell, sheet, measured=measured))
+
+
+def _with(one: Predicted, bounded: bounds.Interval) -> Predicted:
+    if bounded is one:
+        return one
+    return one._replace(
+        value=bounded.value,
+        low=bounded.low,
+        high=bounded.high,
+        confidence=bounded.confidence,
+    )

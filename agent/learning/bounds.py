@@ -7,7 +7,7 @@ without any measurement; what learners are surer of than that passes untouched.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from agent.learning.catalogue import Sheet
 from agent.learning.cell import Cell
@@ -32,6 +32,26 @@ _NINETY = 1.6449
 _CLOSE = math.log(1.2)
 
 
+class Interval(Protocol):
+    """Whatever has a value, its nominal 90 % interval, and the chance that it is within 20 %."""
+
+    @property
+    def value(self) -> float:
+        """The middle of it."""
+
+    @property
+    def low(self) -> float:
+        """The lower end."""
+
+    @property
+    def high(self) -> float:
+        """The upper end."""
+
+    @property
+    def confidence(self) -> float:
+        """The chance."""
+
+
 class Range(NamedTuple):
     """A value with its nominal 90 % interval, and the chance that it is within 20 %."""
 
@@ -54,17 +74,17 @@ def least_memory_mb(cell: Cell) -> float | None:
     return cell.parameters_m * size / (cell.device_count or 1.0)
 
 
-def memory(predicted: Range, cell: Cell) -> Range:
-    """Return predicted memory, no less than the weights."""
+def memory(predicted: Interval, cell: Cell) -> Interval:
+    """Return predicted memory, no less than the weights; itself where it is so already."""
     least = least_memory_mb(cell)
     if least is None or predicted.low >= least:
         return predicted
     value = max(predicted.value, least)
-    return predicted._replace(value=value, low=least, high=max(predicted.high, value))
+    return Range(value, least, max(predicted.high, value), predicted.confidence)
 
 
-def power(predicted: Range, cell: Cell, sheet: Sheet | None, *, measured: bool) -> Range:
-    """Return predicted power, within what the hardware can draw.
+def power(predicted: Interval, cell: Cell, sheet: Sheet | None, *, measured: bool) -> Interval:
+    """Return predicted power, within what the hardware can draw; itself where it is so already.
 
     Args:
         predicted: by the learners.
@@ -85,7 +105,7 @@ def power(predicted: Range, cell: Cell, sheet: Sheet | None, *, measured: bool) 
     return _within(drawn, 0.0, _SYSTEM * most)
 
 
-def energy(drawn: Range, rate: Range) -> Range:
+def energy(drawn: Interval, rate: Interval) -> Range:
     """Return the energy per item of a power (W) and a rate (items/s), in joules.
 
     Their errors are taken as independent, in log space.
@@ -101,7 +121,7 @@ def energy(drawn: Range, rate: Range) -> Range:
     )
 
 
-def _towards(predicted: Range, usual: float, half_width: float) -> Range:
+def _towards(predicted: Interval, usual: float, half_width: float) -> Interval:
     """Pull what learners are less sure of than of `usual` towards it, the more the less sure."""
     theirs = math.log(predicted.high / predicted.low) / 2.0
     if theirs <= half_width:
@@ -113,7 +133,7 @@ def _towards(predicted: Range, usual: float, half_width: float) -> Range:
     return Range(value, value * math.exp(-width), value * math.exp(width), confidence)
 
 
-def _within(one: Range, least: float, most: float) -> Range:
+def _within(one: Interval, least: float, most: float) -> Interval:
     if least <= one.low and one.high <= most:
         return one
     value = min(max(one.value, least), most)

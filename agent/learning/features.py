@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from agent.learning.catalogue import Catalogue, Sheet
 from agent.learning.cell import Cell
 from agent.learning.identity import number_of
-from agent.learning.names import Hints, hints
-from agent.learning.roofline import TRAINING_FACTOR, bytes_per_weight, log_times
+from agent.learning.names import hints
+from agent.learning.roofline import TRAINING_FACTOR, bytes_per_weight, log_work
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -133,6 +133,46 @@ class Setup:
     work_log: float
 
 
+class Network(NamedTuple):
+    """What is known or imputed of a network and the length of its texts, however it is run.
+
+    Attributes:
+        model: number of its name.
+        stem: number of the network that the name stands for, whatever its weights.
+        group: number of what is like it; see `Keys`.
+        size: number of about how many weights run.
+        sized: whether its size is known, or read out of its name.
+        gmacs: log of the multiply-accumulates of one item, in billions.
+        weights: log of how many weights run.
+        activations: log of how many activations one item writes and reads.
+        reads: log of how often one item reads the weights.
+        sizes: linear columns, four of sizes.
+        lengths: linear columns, two of lengths.
+        length_products: linear columns, three of lengths.
+        size_products: linear columns, three of sizes.
+        lacks: linear columns, four of sizes that are missing.
+        lacks_lengths: linear column.
+        idle: linear column.
+    """
+
+    model: int
+    stem: int
+    group: int
+    size: int
+    sized: bool
+    gmacs: float
+    weights: float
+    activations: float
+    reads: float
+    sizes: tuple[float, float, float, float]
+    lengths: tuple[float, float]
+    length_products: tuple[float, float, float]
+    size_products: tuple[float, float, float]
+    lacks: tuple[float, float, float, float]
+    lacks_lengths: float
+    idle: float
+
+
 class Keys(NamedTuple):
     """What identifies a cell, as numbers; equal numbers mean the same thing.
 
@@ -207,18 +247,90 @@ def _describe(cell: Cell, catalogue: Catalogue) -> tuple[Keys, tuple[float, ...]
         cell.runtime_options or "",
         cell.parallelism or "",
     )
-    model, stem, said = _network(cell.model)
-    row = _linear(cell, setup, said)
-    sized = (cell.parameters_m or cell.gmacs or said.parameters_m) is not None
-    known = sized + (cell.batch_size is not None) + setup.sheet
-    return _keys(cell, model, stem, setup, row, said), row, 1.0 - known / 3.0
+    network = _network(
+        cell.model,
+        cell.family,
+        cell.architecture,
+        cell.parameters_m,
+        cell.gmacs,
+        cell.activations_m,
+        cell.input_size,
+        cell.sequence_in,
+        cell.sequence_out,
+    )
+    row = _linear(cell, setup, network)
+    known = network.sized + (cell.batch_size is not None) + setup.sheet
+    return _keys(cell, setup, network, row[5]), row, 1.0 - known / 3.0
 
 
 @lru_cache(maxsize=16_384)
-def _network(model: str) -> tuple[int, int, Hints]:
-    """Return the numbers of a model and of its network, and what the name says of that."""
+def _network(
+    model: str, family: str | None, architecture: str | None, *sizes: float | None
+) -> Network:
+    """Return what is known or imputed of a network; many cells are of few networks.
+
+    Args:
+        model: its name.
+        family: what it does.
+        architecture: what it is like.
+        sizes: parameters, multiply-accumulates, activations, input, tokens read, tokens written,
+            each as in `Cell`.
+    """
+    parameters_m, gmacs_said, activations_m, input_size, sequence_in, sequence_out = sizes
     stem = _TAG.split(model, maxsplit=1)[0]
-    return number_of("model", model), number_of("stem", stem), hints(stem)
+    said = hints(stem)
+    has_params, params = _log(parameters_m or said.parameters_m, _PARAMS)
+    # What counts for time is what runs; what else lies in memory has a column of its own.
+    idle = -math.log(said.active)
+    params -= idle
+    has_gmacs, gmacs = _log(gmacs_said or said.gmacs, _GMACS)
+    has_acts, acts = _log(activations_m or said.activations_m, 0.0)
+    has_input, edge = _log(input_size or said.input_size, _EDGE)
+    if said.gmacs and input_size and said.input_size:
+        # What a network is published with holds for the input that it is published for.
+        area = 2.0 * (edge - math.log(said.input_size))
+        gmacs += 0.0 if gmacs_said else area
+        acts += 0.0 if activations_m else area
+    has_in, seq_in = _log(sequence_in, _SEQ_IN)
+    has_out, seq_out = _log(sequence_out, _SEQ_OUT)
+
+    tokens = _TOKENS
+    if has_in or has_out:
+        tokens = math.log(has_in * math.exp(seq_in) + has_out * math.exp(seq_out))
+    if not has_gmacs and has_params:
+        gmacs = params + tokens - _THOUSAND
+    elif has_gmacs and not has_params:
+        params = gmacs - tokens + _THOUSAND
+    elif not has_gmacs:
+        gmacs += said.log_work
+        params += said.log_work
+    if not has_acts:
+        acts = _ACTS + 0.6 * (gmacs - _GMACS)
+
+    p, g, a = (params - _PARAMS) / 2, (gmacs - _GMACS) / 2, (acts - _ACTS) / 2
+    si, so = (seq_in - _SEQ_IN) / 2, (seq_out - _SEQ_OUT) / 2
+    # A network that nobody described is like those of its name: its imputed sizes say little.
+    group = number_of("named", said.family)
+    if architecture or parameters_m or gmacs_said:
+        group = number_of("group", architecture or family or "")
+    return Network(
+        model=number_of("model", model),
+        stem=number_of("stem", stem),
+        group=group,
+        size=hash((_PARAMS, round(4.0 * p))),
+        sized=(parameters_m or gmacs_said or said.parameters_m) is not None,
+        gmacs=gmacs,
+        weights=params + _MILLION,
+        activations=acts + _MILLION + _TWO,
+        reads=has_out * seq_out,
+        sizes=(p, g, a, edge - _EDGE),
+        lengths=(si, so),
+        length_products=(si * si / 2, so * so / 2, si * so / 2),
+        size_products=(g * g / 2, a * a / 2, g * a / 2),
+        lacks=(1.0 - has_params, 1.0 - has_gmacs, 1.0 - has_acts, 1.0 - has_input),
+        lacks_lengths=1.0 - (has_in or has_out),
+        idle=idle / 2,
+    )
 
 
 @lru_cache(maxsize=16_384)
@@ -253,9 +365,7 @@ def _each(options: str) -> list[str]:
     return each + each[-1:] * (_OPTIONS - len(each))
 
 
-def _keys(
-    cell: Cell, model: int, stem: int, setup: Setup, linear: Sequence[float], said: Hints
-) -> Keys:
+def _keys(cell: Cell, setup: Setup, network: Network, batch: float) -> Keys:
     # Hashes of numbers, unlike those of texts, are the same in every process.
     shape = hash(
         (
@@ -267,24 +377,20 @@ def _keys(
             cell.concurrency or 0.0,
         )
     )
-    batch = hash((_BATCH, round(4.0 * linear[5])))
-    size = hash((_PARAMS, round(4.0 * linear[1])))
-    # A network that nobody described is like those of its name: its imputed sizes say little.
-    group, number = number_of("named", said.family), setup.number
-    if cell.architecture or cell.parameters_m or cell.gmacs:
-        group = number_of("group", cell.architecture or cell.family or "")
+    model, stem, group, size = network[:4]
+    number, hardware = setup.number, setup.parts[0]
     here, kin = number ^ stem, number ^ group
     return Keys(
         model=model,
         stem=stem,
         group=group,
         task=setup.parts[1],
-        hardware=setup.parts[0],
+        hardware=hardware,
         setup=number,
         cell=model ^ number ^ shape,
         parts=setup.parts,
         rings=(
-            here ^ batch,
+            here ^ hash((_BATCH, round(4.0 * batch))),
             here,
             kin ^ size,
             kin,
@@ -292,60 +398,34 @@ def _keys(
             number,
             stem ^ shape,
             stem,
-            stem ^ setup.parts[0],
+            stem ^ hardware,
             group ^ size,
         ),
     )
 
 
-def _linear(cell: Cell, setup: Setup, said: Hints) -> tuple[float, ...]:
-    has_params, params = _log(cell.parameters_m or said.parameters_m, _PARAMS)
-    # What counts for time is what runs; what else lies in memory has a column of its own.
-    idle = -math.log(said.active)
-    params -= idle
-    has_gmacs, gmacs = _log(cell.gmacs or said.gmacs, _GMACS)
-    has_acts, acts = _log(cell.activations_m or said.activations_m, 0.0)
-    has_input, edge = _log(cell.input_size or said.input_size, _EDGE)
-    if said.gmacs and cell.input_size and said.input_size:
-        # What a network is published with holds for the input it is published for.
-        area = 2.0 * (edge - math.log(said.input_size))
-        gmacs += 0.0 if cell.gmacs else area
-        acts += 0.0 if cell.activations_m else area
+def _linear(cell: Cell, setup: Setup, network: Network) -> tuple[float, ...]:
     has_batch, batch = _log(cell.batch_size, _BATCH)
-    has_in, seq_in = _log(cell.sequence_in, _SEQ_IN)
-    has_out, seq_out = _log(cell.sequence_out, _SEQ_OUT)
     _, concurrency = _log(cell.concurrency, _CONCURRENCY)
     _, devices = _log(cell.device_count, 0.0)
 
-    tokens = _TOKENS
-    if has_in or has_out:
-        tokens = math.log(has_in * math.exp(seq_in) + has_out * math.exp(seq_out))
-    if not has_gmacs and has_params:
-        gmacs = params + tokens - _THOUSAND
-    elif has_gmacs and not has_params:
-        params = gmacs - tokens + _THOUSAND
-    elif not has_gmacs:
-        gmacs += said.log_work
-        params += said.log_work
-    if not has_acts:
-        acts = _ACTS + 0.6 * (gmacs - _GMACS)
-
-    weight_bytes = params + _MILLION + setup.bytes_log
-    activation_bytes = acts + _MILLION + _TWO + max(setup.bytes_log, _TWO)
-    reads = has_out * seq_out - has_batch * batch
-    work = (gmacs + setup.work_log, weight_bytes, activation_bytes, reads)
-    compute, memory = log_times(*work, setup.rates[0] + devices, setup.rates[1] + devices)
+    operations, moved = log_work(
+        network.gmacs + setup.work_log,
+        network.weights + setup.bytes_log,
+        network.activations + max(setup.bytes_log, _TWO),
+        network.reads - has_batch * batch,
+    )
+    compute = operations - (setup.rates[0] + devices)
+    memory = moved - (setup.rates[1] + devices)
     here = max(compute, memory)
-    reference = max(log_times(*work, *_REFERENCE))
+    reference = max(operations - _REFERENCE[0], moved - _REFERENCE[1])
 
-    p, g, a = (params - _PARAMS) / 2, (gmacs - _GMACS) / 2, (acts - _ACTS) / 2
-    b, si, so = (batch - _BATCH) / 2, (seq_in - _SEQ_IN) / 2, (seq_out - _SEQ_OUT) / 2
+    b = (batch - _BATCH) / 2
+    p, g, _, _ = network.sizes
+    si, so = network.lengths
     return (
         1.0,
-        p,
-        g,
-        a,
-        edge - _EDGE,
+        *network.sizes,
         b,
         si,
         so,
@@ -360,22 +440,15 @@ def _linear(cell: Cell, setup: Setup, said: Hints) -> tuple[float, ...]:
         b * si / 2,
         b * so / 2,
         b * devices / 2,
-        si * si / 2,
-        so * so / 2,
-        si * so / 2,
+        *network.length_products,
         p * devices / 2,
-        g * g / 2,
-        a * a / 2,
-        g * a / 2,
+        *network.size_products,
         setup.bytes_log - _TWO,
-        1.0 - has_params,
-        1.0 - has_gmacs,
-        1.0 - has_acts,
-        1.0 - has_input,
+        *network.lacks,
         1.0 - has_batch,
-        1.0 - (has_in or has_out),
+        network.lacks_lengths,
         1.0 - setup.sheet,
-        idle / 2,
+        network.idle,
     )
 
 

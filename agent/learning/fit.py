@@ -35,6 +35,8 @@ _LEAST = np.array([-20.0, -40.0, -20.0, -4.0, -4.0])
 _MOST = np.array([0.0, -1.0, 0.0, 4.0, 3.0])
 """Within which all that is learnt stays: more than there is never fits, a need never helps."""
 
+_ENDS = tuple(zip(_LEAST.tolist(), _MOST.tolist(), strict=True))
+
 _OWN_MB = 400.0
 """What a runtime takes for itself on each device, to begin with: an assumption."""
 
@@ -153,25 +155,29 @@ class Fit:
         return found
 
     def _step(self, one: Reasons, *, fitted: bool) -> None:
-        sure, need, trained, guess, own = self._weights.tolist()
+        weights: list[float] = self._weights.tolist()
+        sure, need, trained, guess, own = weights
         guessed_mb, own_mb = math.exp(guess) * one.guessed_mb, math.exp(own) * one.own_mb
         total_mb = max(one.counted_mb + guessed_mb + own_mb, 1e-3)
         share = min(max(math.log(total_mb / one.held_mb), -_WIDEST), _WIDEST)
         expected = _logistic(sure + trained * one.training + need * share)
         # Guesses enter by their logarithms: by how much those move the whole, to first order.
         guesses = need * guessed_mb / total_mb, need * own_mb / total_mb
-        row = np.array([1.0, share, one.training, *guesses])
+        error = float(fitted) - expected
         # What is at its bound, and would be moved beyond, leaves the event to the others.
-        upwards = row * (float(fitted) - expected)
-        stuck = ((self._weights >= _MOST) & (upwards > 0)) | (
-            (self._weights <= _LEAST) & (upwards < 0)
+        row = np.array(
+            [
+                0.0 if (now >= most and error * x > 0) or (now <= least and error * x < 0) else x
+                for x, now, (least, most) in zip(
+                    (1.0, share, one.training, *guesses), weights, _ENDS, strict=True
+                )
+            ]
         )
-        row = np.where(stuck, 0.0, row)
         spread = max(expected * (1.0 - expected), 1e-4)
         projected = self._covariance @ row
         gain = projected / (1.0 + spread * float(row @ projected))
-        self._covariance -= spread * np.outer(gain, projected)
-        self._weights = np.clip(self._weights + gain * (float(fitted) - expected), _LEAST, _MOST)
+        self._covariance -= spread * (gain[:, None] * projected)
+        self._weights = np.minimum(np.maximum(self._weights + gain * error, _LEAST), _MOST)
 
 
 def _logistic(value: float) -> float:

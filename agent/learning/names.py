@@ -13,7 +13,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from agent.learning.networks import Network, known_network
+from agent.learning.networks import Published, known_network
 
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _EXPERTS = re.compile(rf"(?<![a-z0-9])(\d+)x{_NUMBER}b(?![a-z])")
@@ -94,7 +94,7 @@ def hints(name: str) -> Hints:
     return Hints(None, 1.0, _number(edge), log_work, family)
 
 
-def _published(network: Network, edge: float | None, width: float, family: str) -> Hints:
+def _published(network: Published, edge: float | None, width: float, family: str) -> Hints:
     """Return what is known of a network, at the input and the width that its name says."""
     area = (edge / network.input_size) ** 2 if edge and network.input_size else 1.0
     return Hints(

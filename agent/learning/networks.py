@@ -17,7 +17,7 @@ _WORD = re.compile(r"[a-z0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class Published:
     """One network as it was published; None where nobody says.
 
     Attributes:
@@ -33,7 +33,7 @@ class Network:
     input_size: float | None
 
 
-def known_network(name: str) -> tuple[Network, str] | None:
+def known_network(name: str) -> tuple[Published, str] | None:
     """Return the network that a name begins with, and the rest of the name; None if unknown.
 
     Words count, however they are joined, without the owner before a slash; the most of them win.
@@ -55,7 +55,7 @@ def known_network(name: str) -> tuple[Network, str] | None:
 
 
 @cache
-def _networks() -> tuple[dict[tuple[str, ...], Network], int]:
+def _networks() -> tuple[dict[tuple[str, ...], Published], int]:
     """Return the shipped networks by the words of their names, and how many words there are."""
     text = resources.files("agent.learning").joinpath("networks.csv").read_text("utf-8")
     networks = {}
@@ -67,11 +67,11 @@ def _networks() -> tuple[dict[tuple[str, ...], Network], int]:
     return networks, max(map(len, networks))
 
 
-def _network(row: Mapping[str, str]) -> Network:
+def _network(row: Mapping[str, str]) -> Published:
     def number(column: str) -> float | None:
         return float(row[column]) if row[column] else None
 
-    return Network(
+    return Published(
         parameters_m=float(row["parameters_m"]),
         gmacs=number("gmacs"),
         activations_m=number("activations_m"),

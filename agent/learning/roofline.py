@@ -41,25 +41,22 @@ def bytes_per_weight(precision: str | None) -> float | None:
     return None
 
 
-def log_times(
-    log_gmacs: float,
-    log_weight_bytes: float,
-    log_activation_bytes: float,
-    log_reads: float,
-    log_flops_per_s: float,
-    log_bytes_per_s: float,
+def log_work(
+    log_gmacs: float, log_weight_bytes: float, log_activation_bytes: float, log_reads: float
 ) -> tuple[float, float]:
-    """Return the natural logs of compute and of memory seconds for one item.
+    """Return the natural logs of the operations and of the bytes of one item.
+
+    Less the log of a rate, each is the log of the seconds that it takes.
 
     Args:
         log_gmacs: of the multiply-accumulates of one item, in billions.
         log_weight_bytes: of the bytes of all weights.
         log_activation_bytes: of the activation bytes that one item moves.
         log_reads: of how often one item's share of the batch reads the weights.
-        log_flops_per_s: of the peak rate of all devices together.
-        log_bytes_per_s: of the bandwidth of all devices together.
     """
-    compute = _LOG_FLOPS_PER_GMAC + log_gmacs - log_flops_per_s
     weights = log_weight_bytes + log_reads
-    most, least = max(weights, log_activation_bytes), min(weights, log_activation_bytes)
-    return compute, most + math.log1p(math.exp(least - most)) - log_bytes_per_s
+    if weights >= log_activation_bytes:
+        most, least = weights, log_activation_bytes
+    else:
+        most, least = log_activation_bytes, weights
+    return _LOG_FLOPS_PER_GMAC + log_gmacs, most + math.log1p(math.exp(least - most))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from agent.learning import bounds
 from agent.learning.bank import Bank, Observation
-from agent.learning.bounds import Range
+from agent.learning.bounds import Interval, Range
 from agent.learning.catalogue import Sheet
 from agent.learning.cell import Cell
 
@@ -24,7 +24,7 @@ def ranges(draw: st.DrawFn) -> Range:
     return Range(value, value / low, value * high, draw(st.floats(0.0, 1.0)))
 
 
-def is_sensible(one: Range) -> bool:
+def is_sensible(one: Interval) -> bool:
     return 0 < one.low <= one.value <= one.high < math.inf and 0 <= one.confidence <= 1
 
 
