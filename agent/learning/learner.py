@@ -598,7 +598,8 @@ class Learner:
                 whole = level == 1
                 setups = self._law.setups_of(path, hardware=whole)
                 self._move(metric, setups, shift)
-                self._drift.calm([path[1], *setups.tolist()])
+                if shift.most:
+                    self._drift.calm([path[1], *setups.tolist()])
                 return None if shift.again else Shifted(self.metrics[metric], whole, shift)
         return None
 

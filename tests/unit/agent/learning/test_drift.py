@@ -192,3 +192,21 @@ def test_a_few_that_are_predicted_closely_do_not_say_for_all_how_far_it_shifted(
         if found:
             break
     assert [shift.size for shift in found] == [-0.5]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_second_shift_is_found_while_what_the_first_left_is_still_looked_for(seed: int) -> None:
+    chance = random.Random(seed)
+    drift = Drift()
+    found: list[tuple[int, Shift]] = []
+    moved = 0.0
+    for event in range(400):
+        now = -0.4 * (event >= 200) - 0.3 * (event >= 240)
+        shift = drift.add(1, chance.gauss(now, 0.1) - moved, 0.1, 0.3, event)
+        if shift is not None:
+            found.append((event, shift))
+            moved += shift.size
+    new = [event for event, shift in found if not shift.again]
+    assert len(new) == 2
+    assert 240 <= new[1] <= 270
+    assert moved == pytest.approx(-0.7, abs=0.05)
