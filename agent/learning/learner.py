@@ -563,11 +563,19 @@ class Learner:
         learnt = Learnt()
         reach = np.maximum(_CLIP, _CLIP_WIDTHS * half_width)
         bounded = own[0, :, SETUP] >= _YOUNG
-        for one, (metric, path, wrong, width) in enumerate(
-            zip(metrics.tolist(), paths.tolist(), error.tolist(), half_width.tolist(), strict=True)
+        doubts = np.minimum(np.maximum(spread[0], _LEAST_DOUBT), _MOST_DOUBT)
+        for one, (metric, path, wrong, width, doubt) in enumerate(
+            zip(
+                metrics.tolist(),
+                paths.tolist(),
+                error.tolist(),
+                half_width.tolist(),
+                doubts.tolist(),
+                strict=True,
+            )
         ):
             learnt.surprises.append(Surprise(self.metrics[metric], wrong, width))
-            shifted = self._shifted(metric, path, wrong, width / DEVIATIONS)
+            shifted = self._shifted(metric, path, wrong, width / DEVIATIONS, doubt)
             if shifted is not None:
                 learnt.shifts.append(shifted)
                 # What stood in the way of this event has moved: it is no surprise any more.
@@ -577,7 +585,7 @@ class Learner:
         return learnt
 
     def _shifted(
-        self, metric: int, path: Sequence[int], error: float, usual: float
+        self, metric: int, path: Sequence[int], error: float, usual: float, doubt: float
     ) -> Shifted | None:
         """Watch for a shift of the hardware or the set-up; move what was measured before it."""
         event = self._memory.next_event
@@ -586,12 +594,13 @@ class Learner:
             self._move(metric, np.array([path[2]]), moved)
             error -= moved.size
         for level in (1, 2):
-            shift = self._drift.add(path[level], error, usual, event, path[2])
+            shift = self._drift.add(path[level], error, usual, doubt, event, path[2])
             if shift is not None and (shift.again or abs(shift.size) > _SHIFT):
                 whole = level == 1
                 setups = self._law.setups_of(path, hardware=whole)
                 self._move(metric, setups, shift)
-                self._drift.calm([path[1], *setups.tolist()])
+                if shift.most:
+                    self._drift.calm([path[1], *setups.tolist()])
                 return None if shift.again else Shifted(self.metrics[metric], whole, shift)
         return None
 

@@ -10,7 +10,7 @@ from agent.learning.drift import Drift, Shift
 def stream(drift: Drift, errors: list[float], start: int = 0) -> tuple[int, Shift] | None:
     """Return after how many errors a shift was announced, and which."""
     for index, error in enumerate(errors):
-        shift = drift.add(1, error, 0.1, start + index)
+        shift = drift.add(1, error, 0.1, 0.3, start + index)
         if shift is not None:
             return index + 1, shift
     return None
@@ -55,10 +55,10 @@ def test_calm_starts_anew() -> None:
     drift = Drift()
     stream(drift, noise(1, 100))
     for i in range(4):
-        assert drift.add(1, 1.0, 0.1, 100 + i) is None
+        assert drift.add(1, 1.0, 0.1, 0.3, 100 + i) is None
     drift.calm([1, 2])
 
-    assert all(drift.add(1, 1.0, 0.1, 110 + i) is None for i in range(4))
+    assert all(drift.add(1, 1.0, 0.1, 0.3, 110 + i) is None for i in range(4))
 
 
 def test_a_forgotten_stream_settles_anew() -> None:
@@ -76,12 +76,12 @@ def test_what_the_first_guess_of_a_shift_left_is_made_up_for(seed: int) -> None:
     chance = random.Random(seed)
     drift = Drift()
     for event in range(200):
-        assert drift.add(1, chance.gauss(0, 0.1), 0.1, event) is None
+        assert drift.add(1, chance.gauss(0, 0.1), 0.1, 0.3, event) is None
     found: list[Shift] = []
     for event in range(200, 280):
         # The first guess is off by as much as the learner had followed: a quarter is left.
         error = -0.1 - sum(one.size for one in found[1:]) if found else -0.4
-        shift = drift.add(1, error + chance.gauss(0, 0.05), 0.1, event)
+        shift = drift.add(1, error + chance.gauss(0, 0.05), 0.1, 0.3, event)
         found += [shift] if shift is not None else []
     assert [shift.again for shift in found] == [False] + [True] * (len(found) - 1)
     first, rest = found[0], found[1:]
@@ -95,11 +95,11 @@ def test_what_is_predicted_closely_says_how_far_it_shifted() -> None:
     drift = Drift()
     for event in range(100):
         usual = (0.05, 0.05, 0.5)[event % 3]
-        assert drift.add(1, chance.gauss(0, usual), usual, event) is None
+        assert drift.add(1, chance.gauss(0, usual), usual, usual, event) is None
     found: list[Shift] = []
     for event in range(100, 130):
         usual = (0.05, 0.5, 0.5)[event % 3]
-        shift = drift.add(1, -0.3 if usual < 0.1 else -1.2, usual, event)
+        shift = drift.add(1, -0.3 if usual < 0.1 else -1.2, usual, usual, event)
         found += [shift] if shift is not None else []
         if found:
             break
@@ -113,7 +113,7 @@ def test_a_shift_that_was_guessed_well_is_hardly_moved_again(seed: int) -> None:
     shifts: list[Shift] = []
     for event in range(400):
         error = chance.gauss(0.5 if event >= 200 and not shifts else 0.0, 0.1)
-        shift = drift.add(1, error, 0.1, event)
+        shift = drift.add(1, error, 0.1, 0.3, event)
         shifts += [shift] if shift is not None else []
     assert [shift.again for shift in shifts[:1]] == [False]
     assert all(shift.again and abs(shift.size) < 0.12 for shift in shifts[1:])
@@ -126,9 +126,9 @@ def first_found(seed: int, *, whole: bool) -> str:
     for event in range(280):
         part = chance.choice((7, 8, 9, 10))
         error = chance.gauss(-0.4 if event >= 200 and (whole or part == 7) else 0.0, 0.1)
-        if drift.add(1, error, 0.1, event, part) is not None:
+        if drift.add(1, error, 0.1, 0.3, event, part) is not None:
             return "all"
-        if drift.add(part, error, 0.1, event, part) is not None:
+        if drift.add(part, error, 0.1, 0.3, event, part) is not None:
             return str(part)
     return "nothing"
 
@@ -147,7 +147,66 @@ def test_a_stream_that_shows_one_part_only_shifts_with_it() -> None:
     found = [
         event
         for event in range(260)
-        if drift.add(1, chance.gauss(-0.4 if event >= 200 else 0.0, 0.1), 0.1, event, 7)
+        if drift.add(1, chance.gauss(-0.4 if event >= 200 else 0.0, 0.1), 0.1, 0.3, event, 7)
     ]
     assert found
     assert found[0] < 230
+
+
+def with_intervals_that_follow(seed: int, *, shift: float, rise: float) -> int | None:
+    """Return after how many events a change is told, if intervals widen with every error."""
+    chance = random.Random(seed)
+    drift, usual = Drift(), 0.1
+    for event in range(600):
+        changed = event >= 300
+        error = chance.gauss(shift if changed else 0.0, 0.1 * rise if changed else 0.1)
+        if drift.add(1, error, usual, 0.3, event) is not None:
+            return event - 299
+        usual += (1.25 * abs(error) - usual) / 10
+    return None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_shift_does_not_hide_in_the_intervals_that_it_widens(seed: int) -> None:
+    found = with_intervals_that_follow(seed, shift=-0.4, rise=1.5)
+    assert found is not None
+    assert found <= 12
+
+
+def test_errors_that_become_larger_either_way_are_no_shift() -> None:
+    found = [with_intervals_that_follow(seed, shift=0.0, rise=4.0) for seed in range(100)]
+    assert sum(one is not None for one in found) <= 2
+
+
+def test_a_few_that_are_predicted_closely_do_not_say_for_all_how_far_it_shifted() -> None:
+    chance = random.Random(4)
+    drift = Drift()
+    for event in range(100):
+        usual = (0.02, 0.15, 0.15, 0.15)[event % 4]
+        assert drift.add(1, chance.gauss(0, usual), usual, usual, event) is None
+    found: list[Shift] = []
+    for event in range(100, 130):
+        usual = (0.02, 0.15, 0.15, 0.15)[event % 4]
+        shift = drift.add(1, -0.3 if usual < 0.1 else -0.5, usual, usual, event)
+        found += [shift] if shift is not None else []
+        if found:
+            break
+    assert [shift.size for shift in found] == [-0.5]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_second_shift_is_found_while_what_the_first_left_is_still_looked_for(seed: int) -> None:
+    chance = random.Random(seed)
+    drift = Drift()
+    found: list[tuple[int, Shift]] = []
+    moved = 0.0
+    for event in range(400):
+        now = -0.4 * (event >= 200) - 0.3 * (event >= 240)
+        shift = drift.add(1, chance.gauss(now, 0.1) - moved, 0.1, 0.3, event)
+        if shift is not None:
+            found.append((event, shift))
+            moved += shift.size
+    new = [event for event, shift in found if not shift.again]
+    assert len(new) == 2
+    assert 240 <= new[1] <= 270
+    assert moved == pytest.approx(-0.7, abs=0.05)
