@@ -39,6 +39,10 @@ _BATCH, _SEQ_IN, _SEQ_OUT, _CONCURRENCY = (math.log(usual) for usual in (8.0, 51
 _TOKENS = math.log(160.0)
 _THOUSAND, _MILLION, _TWO = math.log(1e3), math.log(1e6), math.log(2.0)
 
+_BENT = 3.0
+"""How far from the usual, in linear columns, squares of sizes follow them: farther out a parabola
+through what was measured says anything, and the law goes on straight."""
+
 _REFERENCE = (math.log(100e12), math.log(1e12))
 """Logs of flop/s and bytes/s of the device on which one time is compared with another."""
 
@@ -308,6 +312,7 @@ def _network(
         acts = _ACTS + 0.6 * (gmacs - _GMACS)
 
     p, g, a = (params - _PARAMS) / 2, (gmacs - _GMACS) / 2, (acts - _ACTS) / 2
+    bent_g, bent_a = (min(max(size, -_BENT), _BENT) for size in (g, a))
     si, so = (seq_in - _SEQ_IN) / 2, (seq_out - _SEQ_OUT) / 2
     # A network that nobody described is like those of its name: its imputed sizes say little.
     group = number_of("named", said.family)
@@ -326,7 +331,7 @@ def _network(
         sizes=(p, g, a, edge - _EDGE),
         lengths=(si, so),
         length_products=(si * si / 2, so * so / 2, si * so / 2),
-        size_products=(g * g / 2, a * a / 2, g * a / 2),
+        size_products=(bent_g * bent_g / 2, bent_a * bent_a / 2, bent_g * bent_a / 2),
         lacks=(1.0 - has_params, 1.0 - has_gmacs, 1.0 - has_acts, 1.0 - has_input),
         lacks_lengths=1.0 - (has_in or has_out),
         idle=idle / 2,
