@@ -135,3 +135,17 @@ def test_options_of_a_runtime_are_told_apart_one_by_one() -> None:
     assert differ(None, "a/b/c/d/e") == 3
     assert differ("a/b/c/d", "a/b/c/e") == 1
     assert differ(None, None) == 0
+
+
+def test_squares_of_sizes_stop_where_nothing_is_usual() -> None:
+    vast, vaster = frame_of(
+        [
+            Cell("a", "h", gmacs=1e5, activations_m=1e5),
+            Cell("b", "h", gmacs=1e6, activations_m=1e6),
+        ],
+        catalogue(),
+    ).linear
+
+    for column in ("gmacs_gmacs", "acts_acts", "gmacs_acts"):
+        assert vast[LINEAR.index(column)] == vaster[LINEAR.index(column)]
+    assert vaster[LINEAR.index("gmacs")] > vast[LINEAR.index("gmacs")]

@@ -43,14 +43,25 @@ def test_width_and_input_are_read_and_leave_the_family() -> None:
 
 
 def test_a_network_that_was_published_is_known_at_the_width_and_input_of_its_name() -> None:
-    small, large = hints("mobilenet-v1-0.5-112-quantized"), hints("mobilenet-v1-1.0-224-quantized")
+    small, large = (
+        hints("shufflenet-v2-0.5-112-quantized"),
+        hints("shufflenet-v2-1.0-224-quantized"),
+    )
 
-    assert (large.parameters_m, large.gmacs, large.activations_m) == (4.23, 0.58, 5.04)
-    assert small.parameters_m == pytest.approx(large.parameters_m / 4)
-    assert small.gmacs == pytest.approx(0.58 / 16)
-    assert small.activations_m == pytest.approx(5.04 / 8)
+    assert (large.parameters_m, large.gmacs, large.input_size) == (2.28, 0.14, 224.0)
+    assert small.parameters_m == pytest.approx(2.28 / 4)
+    assert small.gmacs == pytest.approx(0.14 / 16)
     assert small.family == large.family
     assert small.log_work == large.log_work == 0.0
+
+
+def test_a_width_that_was_published_is_not_reckoned() -> None:
+    narrow = hints("mobilenet-v2-0.35-112-quantized")
+
+    assert narrow.parameters_m == 1.66
+    assert narrow.gmacs == pytest.approx(0.059 / 4)
+    assert narrow.activations_m == pytest.approx(2.86 / 4)
+    assert narrow.family == hints("mobilenet-v2-1.0-224-quantized").family
 
 
 def test_what_a_name_says_of_its_size_goes_before_what_was_published() -> None:
