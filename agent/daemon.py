@@ -21,7 +21,7 @@ from agent.desk import Desk
 from agent.dispatch import Dispatcher
 from agent.explorer import LONGEST_SECONDS, REPEATS, Explorer, Ranked
 from agent.feed import Feed
-from agent.garbage import SET_ASIDE_SECONDS, ShortCollections
+from agent.garbage import SET_ASIDE_SECONDS, short_collections
 from agent.heart.effects import Effect
 from agent.heart.heart import Heart
 from agent.heart.stimuli import MeasurementLogged, RefinementLogged, RequestReceived
@@ -323,10 +323,10 @@ class Daemon:
         )
 
     async def _keep_collections_short(self) -> None:
-        with ShortCollections() as collections:
+        with short_collections() as set_aside:
             while True:
                 await asyncio.sleep(SET_ASIDE_SECONDS)
-                collections.set_aside()
+                set_aside()
 
     async def _watch_loop(self) -> None:
         loop = asyncio.get_running_loop()

@@ -6,12 +6,12 @@ that was never seen; the learners correct them as soon as it is.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib import resources
+
+from agent.learning.tables import aliases, number, shipped_rows, words
 
 _MIG_SLICES = 7
 """Compute slices of an NVIDIA GPU that can be partitioned (Multi-Instance GPU user guide)."""
@@ -48,9 +48,8 @@ class Catalogue:
         self._by_words: dict[tuple[str, ...], Sheet] = {}
         for sheet in sheets:
             for spelling in (sheet.name, *sheet.aliases):
-                words = _words(spelling)
-                if words:
-                    self._by_words[words] = sheet
+                if spelled := words(spelling):
+                    self._by_words[spelled] = sheet
         self._longest = max(map(len, self._by_words), default=0)
 
     def __len__(self) -> int:
@@ -62,10 +61,10 @@ class Catalogue:
 
     def search(self, hardware: str) -> Sheet | None:
         """Do what `find` does, without remembering it."""
-        words = _words(hardware)
-        for length in range(min(self._longest, len(words)), 0, -1):
-            for start in range(len(words) - length + 1):
-                sheet = self._by_words.get(words[start : start + length])
+        asked = words(hardware)
+        for length in range(min(self._longest, len(asked)), 0, -1):
+            for start in range(len(asked) - length + 1):
+                sheet = self._by_words.get(asked[start : start + length])
                 if sheet is not None:
                     return _partition(sheet, hardware)
         return None
@@ -78,8 +77,7 @@ def _find(known: Catalogue, hardware: str) -> Sheet | None:
 
 def shipped() -> tuple[Sheet, ...]:
     """Return the sheets that come with the package."""
-    text = resources.files("agent.learning").joinpath("hardware.csv").read_text("utf-8")
-    return tuple(_sheet(row) for row in csv.DictReader(text.splitlines()))
+    return tuple(map(_sheet, shipped_rows("hardware.csv")))
 
 
 @cache
@@ -89,23 +87,16 @@ def catalogue(extra: tuple[Sheet, ...] = ()) -> Catalogue:
 
 
 def _sheet(row: Mapping[str, str]) -> Sheet:
-    def number(column: str) -> float | None:
-        return float(row[column]) if row[column] else None
-
     return Sheet(
         name=row["name"],
         hardware_class=row["hardware_class"] or None,
-        fp16_tflops=number("fp16_tflops"),
-        fp32_tflops=number("fp32_tflops"),
-        bandwidth_gb_per_s=number("bandwidth_gb_per_s"),
-        memory_gb=number("memory_gb"),
-        tdp_w=number("tdp_w"),
-        aliases=tuple(alias for alias in row["aliases"].split(";") if alias),
+        fp16_tflops=number(row, "fp16_tflops"),
+        fp32_tflops=number(row, "fp32_tflops"),
+        bandwidth_gb_per_s=number(row, "bandwidth_gb_per_s"),
+        memory_gb=number(row, "memory_gb"),
+        tdp_w=number(row, "tdp_w"),
+        aliases=aliases(row),
     )
-
-
-def _words(name: str) -> tuple[str, ...]:
-    return tuple(re.findall(r"[a-z0-9]+", name.casefold()))
 
 
 def _partition(sheet: Sheet, hardware: str) -> Sheet:

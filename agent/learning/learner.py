@@ -377,8 +377,8 @@ class Learner:
         named, paths = self._paths(frame.keys, slots)
         line = np.arange(len(counts))[:, None]
         own = counts.transpose(0, 2, 1)[line, np.minimum(slots, counts.shape[2] - 1)]
-        centre, spread = self._centre(frame, numbers, slots, paths, own[..., SETUP])
-        reasons = _reasons(own, frame, spread)
+        centre, doubts = self._centre(frame, numbers, slots, paths, own[..., SETUP])
+        reasons = _reasons(own, frame, doubts)
         standing = Standing(self._law.numbers(paths[..., 0]), _kinds(own))
         half_width, confidence = self._intervals.half_widths(standing, paths, reasons)
         # Nobody has measured how wrong one is where neither model nor hardware is known.
@@ -479,7 +479,7 @@ class Learner:
     def _centre(
         self, frame: Frame, metrics: Integers, slots: Integers, paths: Integers, grown: Counts
     ) -> tuple[Floats, Floats]:
-        """Return `(n, m)` centres and spreads, by how often `(n, m)` set-ups were measured."""
+        """Return `(n, m)` centres and doubts, by how often `(n, m)` set-ups were measured."""
         near = self._memory.near(frame.keys)
         law, offset = self._law.law(frame.linear, paths[..., 0]), self._law.offset_of(paths)
         apart, kin_apart = to_cells(self._memory, frame, near)
@@ -496,7 +496,7 @@ class Learner:
         centre += np.minimum(np.maximum(correction, -_CORRECTION), _CORRECTION)
         bounds = self._ranges[paths[..., 0]]
         centre = np.minimum(np.maximum(centre, bounds[..., 0] - _BEYOND), bounds[..., 1] + _BEYOND)
-        return centre, spread
+        return centre, np.minimum(np.maximum(spread, _LEAST_DOUBT), _MOST_DOUBT)
 
     def _corrections(
         self, near: Near, apart: Apart, metrics: Integers, slots: Integers
@@ -555,22 +555,21 @@ class Learner:
         metrics, slots, paths = event.metrics[at], event.slots[at], event.paths[at]
         counts = self._support.of(frame.keys)
         own = counts[0, :, np.minimum(slots, counts.shape[2] - 1)][None]
-        centre, spread = self._centre(frame, metrics, slots[None], paths[None], own[..., SETUP])
-        reasons = _reasons(own, frame, spread)[0]
+        centre, doubts = self._centre(frame, metrics, slots[None], paths[None], own[..., SETUP])
+        reasons = _reasons(own, frame, doubts)[0]
         error = event.z[at] - centre[0]
         standing = Standing(self._law.numbers(paths[:, 0]), _kinds(own)[0])
         half_width = self._intervals.learn(standing, paths, reasons, error)
         learnt = Learnt()
         reach = np.maximum(_CLIP, _CLIP_WIDTHS * half_width)
         bounded = own[0, :, SETUP] >= _YOUNG
-        doubts = np.minimum(np.maximum(spread[0], _LEAST_DOUBT), _MOST_DOUBT)
         for one, (metric, path, wrong, width, doubt) in enumerate(
             zip(
                 metrics.tolist(),
                 paths.tolist(),
                 error.tolist(),
                 half_width.tolist(),
-                doubts.tolist(),
+                doubts[0].tolist(),
                 strict=True,
             )
         ):
@@ -643,20 +642,19 @@ def _nothing(cells: int) -> Guesses:
     return Guesses([], [[]] * cells, none, none, none, np.zeros((cells, 0, 5), dtype=np.int32))
 
 
-def _reasons(counts: Counts, frame: Frame, spread: Floats) -> Floats:
+def _reasons(counts: Counts, frame: Frame, doubts: Floats) -> Floats:
     """Return `(n, m, k)`, what the size of an error may depend on; see `_REASON_PRIORS`.
 
     Args:
         counts: `(n, m, 8)`, as of `Support.of`.
         frame: of `n` cells.
-        spread: `(n, m)`, standard deviations by the process.
+        doubts: `(n, m)`, standard deviations that neighbours leave.
     """
-    reasons = np.empty((*spread.shape, _REASON_PRIORS.shape[1]))
+    reasons = np.empty((*doubts.shape, _REASON_PRIORS.shape[1]))
     strange = counts[..., STEM] == 0
     undescribed = (frame.linear[:, NO_PARAMS] * frame.linear[:, NO_GMACS] > 0.0)[:, None]
-    doubt = np.minimum(np.maximum(spread, _LEAST_DOUBT), _MOST_DOUBT)
     reasons[..., 0] = 1.0
-    reasons[..., 1] = np.log(doubt / _USUAL_DOUBT)
+    reasons[..., 1] = np.log(doubts / _USUAL_DOUBT)
     reasons[..., 2] = undescribed & strange
     reasons[..., 3] = frame.missing[:, None]
     # Networks are strange mostly where all is young: their errors are not to be put down to that.

@@ -6,14 +6,11 @@ those stand for is public, and says more of a network that was never met than wh
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 
-_WORD = re.compile(r"[a-z0-9]+")
+from agent.learning.tables import WORD, aliases, number, shipped_rows, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,37 +42,32 @@ def known_network(name: str) -> tuple[Published, str] | None:
         True
     """
     text = name.casefold().rpartition("/")[2]
-    words = list(_WORD.finditer(text))
+    found = list(WORD.finditer(text))
     networks, longest = _networks()
-    for count in range(min(longest, len(words)), 0, -1):
-        network = networks.get(tuple(word[0] for word in words[:count]))
+    for count in range(min(longest, len(found)), 0, -1):
+        network = networks.get(tuple(word[0] for word in found[:count]))
         if network is not None:
-            return network, text[words[count - 1].end() :]
+            return network, text[found[count - 1].end() :]
     return None
 
 
 @cache
 def _networks() -> tuple[dict[tuple[str, ...], Published], int]:
     """Return the shipped networks by the words of their names, and how many words there are."""
-    text = resources.files("agent.learning").joinpath("networks.csv").read_text("utf-8")
-    networks = {}
-    for row in csv.DictReader(text.splitlines()):
-        for spelling in (row["name"], *row["aliases"].split(";")):
-            words = tuple(_WORD.findall(spelling))
-            if words:
-                networks[words] = _network(row)
+    networks = {
+        words(spelling): _published(row)
+        for row in shipped_rows("networks.csv")
+        for spelling in (row["name"], *aliases(row))
+    }
     return networks, max(map(len, networks))
 
 
-def _network(row: Mapping[str, str]) -> Published:
-    def number(column: str) -> float | None:
-        return float(row[column]) if row[column] else None
-
+def _published(row: Mapping[str, str]) -> Published:
     return Published(
         parameters_m=float(row["parameters_m"]),
-        gmacs=number("gmacs"),
-        activations_m=number("activations_m"),
-        input_size=number("input_size"),
+        gmacs=number(row, "gmacs"),
+        activations_m=number(row, "activations_m"),
+        input_size=number(row, "input_size"),
     )
 
 

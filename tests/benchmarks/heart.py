@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.resources import as_file, files
 
-from agent.garbage import SET_ASIDE_SECONDS, ShortCollections
+from agent.garbage import SET_ASIDE_SECONDS, short_collections
 from agent.heart.effects import Answer
 from agent.heart.heart import Heart
 from agent.heart.stimuli import MeasurementLogged, RequestReceived
@@ -107,16 +107,16 @@ def payload(rows: list[Benchmark], metrics: list[MetricName] | None) -> bytes:
 class Worked:
     """Times what is done one by one, with the garbage that is to be collected meanwhile."""
 
-    def __init__(self, clock: Clock, collections: ShortCollections) -> None:
+    def __init__(self, clock: Clock, set_aside: Callable[[], None]) -> None:
         self._clock = clock
-        self._collections = collections
+        self._set_aside = set_aside
         self._collected = clock()
 
     def time(self, do: Callable[[], object]) -> float:
         """Do something; return how long it took."""
         started = self._clock()
         if started - self._collected >= SET_ASIDE_SECONDS:
-            self._collections.set_aside()
+            self._set_aside()
             self._collected = started
         do()
         return self._clock() - started
@@ -144,8 +144,8 @@ def predicting(
 def measure(clock: Clock) -> list[dict[str, object]]:
     """Learn the sample, then predict a hundred candidates at a time."""
     rows = sample()
-    with ShortCollections() as collections:
-        return _measured(rows, Worked(clock, collections))
+    with short_collections() as set_aside:
+        return _measured(rows, Worked(clock, set_aside))
 
 
 def _measured(rows: list[Benchmark], worked: Worked) -> list[dict[str, object]]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import gc
 import weakref
 
-from agent.garbage import ShortCollections
+from agent.garbage import short_collections
 
 
 class _Cycle:
@@ -12,10 +12,10 @@ class _Cycle:
 
 
 def test_what_is_new_is_collected_and_what_lives_is_set_aside() -> None:
-    with ShortCollections() as collections:
+    with short_collections() as set_aside:
         dead, living = weakref.ref(_Cycle()), _Cycle()
         before = gc.get_freeze_count()
-        collections.set_aside()
+        set_aside()
 
         assert dead() is None
         assert gc.get_freeze_count() > before
