@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.learning.drift import Drift, Shift
+from agent.learning.early import Early
 from agent.learning.features import (
     BIAS,
     LINEAR,
@@ -268,6 +270,22 @@ class _Event:
     z: Floats
 
 
+class _Expected(NamedTuple):
+    """What is expected of `m` metrics of `n` cells, in log space.
+
+    Attributes:
+        centre: `(n, m)`.
+        doubts: `(n, m)`, what neighbours leave, within bounds.
+        others: `(n, m)`, what would be expected without early processes.
+        early: `(n, m)`, what those say; the same where there are none.
+    """
+
+    centre: Floats
+    doubts: Floats
+    others: Floats
+    early: Floats
+
+
 class Learner:
     """Learns the logs of metrics, event by event, for all of their domains.
 
@@ -304,6 +322,7 @@ class Learner:
         self._process = Process(KERNEL)
         self._paired = Paired()
         self._transfer = Transfer(KINSHIP, KERNEL.sizes)
+        self._early = Early()
 
     def total(self, metric: str) -> int:
         """Return how many measurements of a metric were learnt."""
@@ -337,6 +356,8 @@ class Learner:
         z[event.metrics] = event.z
         rest[event.metrics] = event.z - self._law.law(frame.linear, domains[None])[0]
         kin = self._memory.kin(frame.keys[0])
+        number = self._memory.next_event
+        self._early.learn(frame, domains.tolist(), event.paths[:, 2].tolist(), event.z, number)
         self._memory.add(frame, slots, z, rest, path)
         self._pair(frame, event, kin)
         if shipped:
@@ -377,7 +398,7 @@ class Learner:
         named, paths = self._paths(frame.keys, slots)
         line = np.arange(len(counts))[:, None]
         own = counts.transpose(0, 2, 1)[line, np.minimum(slots, counts.shape[2] - 1)]
-        centre, doubts = self._centre(frame, numbers, slots, paths, own[..., SETUP])
+        centre, doubts, *_ = self._centre(frame, numbers, slots, paths, own[..., SETUP])
         reasons = _reasons(own, frame, doubts)
         standing = Standing(self._law.numbers(paths[..., 0]), _kinds(own))
         half_width, confidence = self._intervals.half_widths(standing, paths, reasons)
@@ -430,10 +451,12 @@ class Learner:
                 self._intervals.start(row)
                 if level == 0:
                     self._intervals.begin(int(self._law.numbers(np.array(row))))
+                    self._early.start(row, physics(self.metrics[metric]))
                 self._drift.forget(row)
                 self._site.forget(row)
         if len(self._scopes) >= self._scopes.capacity:
             self._memory.forget_paths(fresh)
+            self._early.forget(fresh)
             self._paired.forget(fresh)
         fresh.clear()
 
@@ -478,8 +501,8 @@ class Learner:
 
     def _centre(
         self, frame: Frame, metrics: Integers, slots: Integers, paths: Integers, grown: Counts
-    ) -> tuple[Floats, Floats]:
-        """Return `(n, m)` centres and doubts, by how often `(n, m)` set-ups were measured."""
+    ) -> _Expected:
+        """Return what is expected of cells, by how often `(n, m)` their set-ups were measured."""
         near = self._memory.near(frame.keys)
         law, offset = self._law.law(frame.linear, paths[..., 0]), self._law.offset_of(paths)
         apart, kin_apart = to_cells(self._memory, frame, near)
@@ -494,9 +517,18 @@ class Learner:
         spread = np.where(grown > 0, mixed, np.maximum(spread, doubt))
         centre = law + offset
         centre += np.minimum(np.maximum(correction, -_CORRECTION), _CORRECTION)
+        others = early = centre
+        told = self._early.told(frame, paths[..., 0])
+        if told is not None:
+            early = np.where(told.known, told.mean, others)
+            odds = told.odds + np.log((spread + _SHARE_FLOOR) / (told.spread + _SHARE_FLOOR))
+            share = told.known / (1.0 + np.exp(-odds))
+            centre = others + share * (early - others)
+            spread = spread ** (1.0 - share) * told.spread**share
         bounds = self._ranges[paths[..., 0]]
         centre = np.minimum(np.maximum(centre, bounds[..., 0] - _BEYOND), bounds[..., 1] + _BEYOND)
-        return centre, np.minimum(np.maximum(spread, _LEAST_DOUBT), _MOST_DOUBT)
+        doubts = np.minimum(np.maximum(spread, _LEAST_DOUBT), _MOST_DOUBT)
+        return _Expected(centre, doubts, others, early)
 
     def _corrections(
         self, near: Near, apart: Apart, metrics: Integers, slots: Integers
@@ -555,9 +587,12 @@ class Learner:
         metrics, slots, paths = event.metrics[at], event.slots[at], event.paths[at]
         counts = self._support.of(frame.keys)
         own = counts[0, :, np.minimum(slots, counts.shape[2] - 1)][None]
-        centre, doubts = self._centre(frame, metrics, slots[None], paths[None], own[..., SETUP])
+        centre, doubts, others, early = self._centre(
+            frame, metrics, slots[None], paths[None], own[..., SETUP]
+        )
         reasons = _reasons(own, frame, doubts)[0]
         error = event.z[at] - centre[0]
+        self._early.judge(paths[:, 0], event.z[at] - others[0], (early - others)[0])
         standing = Standing(self._law.numbers(paths[:, 0]), _kinds(own)[0])
         half_width = self._intervals.learn(standing, paths, reasons, error)
         learnt = Learnt()
@@ -608,6 +643,7 @@ class Learner:
         self._memory.shift(metric, setups, shift.size, shift.events[:-1])
         self._law.shift(setups, shift.size)
         self._paired.shift(setups, shift.size)
+        self._early.shift(setups, shift.size, shift.events[:-1])
 
     def _rest(self, metric: int, domain: int) -> None:
         """Find anew what a law that has changed leaves of the measurements in memory."""
