@@ -524,7 +524,8 @@ class Learner:
             odds = told.odds + np.log((spread + _SHARE_FLOOR) / (told.spread + _SHARE_FLOOR))
             share = told.known / (1.0 + np.exp(-odds))
             centre = others + share * (early - others)
-            spread = spread ** (1.0 - share) * told.spread**share
+            mixed = spread ** (1.0 - share) * told.spread**share
+            spread = np.where(grown > 0, mixed, np.maximum(spread, mixed))
         bounds = self._ranges[paths[..., 0]]
         centre = np.minimum(np.maximum(centre, bounds[..., 0] - _BEYOND), bounds[..., 1] + _BEYOND)
         doubts = np.minimum(np.maximum(spread, _LEAST_DOUBT), _MOST_DOUBT)
