@@ -24,9 +24,9 @@ from agent.learning.features import Frame
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-_GROWN, _DISPENSABLE = 1_024, 0.3
-"""Measurements of a domain after which it has no process of its own any more, once that counts for
-less than this share."""
+_GROWN, _DISPENSABLE, _LARGE = 1_024, 0.3, 4_096
+"""Measurements of a domain after which it has no process of its own any more once that counts for
+less than this share; and after which it has none in any case, for it takes time."""
 
 _DOMAINS = 32
 """Domains that have one at a time; those unused for longest go first."""
@@ -66,6 +66,11 @@ class Early:
 
     def __init__(self) -> None:
         self._small: dict[int, _Small] = {}
+        self._last: tuple[Frame | None, Cells | None] = (None, None)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out what saves time within one event only."""
+        return vars(self) | {"_last": (None, None)}
 
     def start(self, domain: int, roots: Floats) -> None:
         """Begin a domain of which nothing was measured yet.
@@ -83,16 +88,21 @@ class Early:
         """Return what is known of the cells of a frame in domains `(n, m)`; None if nothing."""
         known = {
             domain: small
-            for domain in np.unique(domains).tolist()
+            for domain in sorted(set(domains.ravel().tolist()))
             if (small := self._small.get(domain)) is not None and small.process.count
         }
         if not known:
             return None
         mean, spread, odds = np.zeros((3, *domains.shape))
         every = Cells.of(frame)
+        if len(frame) == 1:
+            self._last = frame, every
         for domain, small in known.items():
             cells, metric = np.nonzero(domains == domain)
             odds[cells, metric] = small.odds
+            if len(frame) == 1:
+                mean[cells, metric], spread[cells, metric] = small.process.told(every)
+                continue
             for start in range(0, len(cells), _AT_ONCE):
                 some = slice(start, start + _AT_ONCE)
                 at = cells[some]
@@ -129,14 +139,17 @@ class Early:
         known = [self._small.get(domain) for domain in domains]
         if not any(known):
             return
-        cell = Cells.of(frame)
+        told = frame is self._last[0]
+        cell = self._last[1] if told and self._last[1] else Cells.of(frame)
         stepped = False
         for small, domain, setup, value in zip(known, domains, setups, z.tolist(), strict=True):
             if small is None:
                 continue
             self._small[domain] = self._small.pop(domain)
-            small.process.add(cell, value, setup, event)
-            if small.process.met > _GROWN and small.share < _DISPENSABLE:
+            small.process.add(cell, value, setup, event, told=told)
+            if small.process.met > _LARGE or (
+                small.process.met > _GROWN and small.share < _DISPENSABLE
+            ):
                 del self._small[domain]
             elif not stepped:
                 # One step at a time: none is to hold up everything else.

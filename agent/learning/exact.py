@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import dsymv, dtrsm, dtrsv
+from scipy.linalg.blas import dsymv, dtrsv
 from scipy.linalg.lapack import dpotrf, dpotri
 
 from agent.learning.features import PARTS, SIZES, WIDTH, Frame
@@ -52,16 +52,16 @@ _LEAST, _GREATEST = _MIDDLE - 4.0 * _SPREAD, _MIDDLE + 4.0 * _SPREAD
 _LEAST[1] = np.log(0.003)
 """Of the logs of all these: where they are usually, how far from there, and at most."""
 
-_FIRST, _OFTEN = 8, 16
+_FIRST, _OFTEN, _SELDOM = 8, 10, 4
 """Steps are taken from so many measurements on, one whenever they have grown by one part in so
-many."""
+many, or once there is no more room, in so many."""
 
 _STEP, _STEP_LEAST, _STEP_MOST = 0.1, 1e-3, 0.5
 _FASTER, _SLOWER = 1.2, 0.5
 """Of resilient propagation: how far it goes in a direction (log), and how that changes."""
 
 _COLUMNS = ("_sizes", "_names", "_linear", "_rest", "_setups", "_events", "_places")
-_RESERVED, _THINNED = 32, 8
+_RESERVED, _THINNED = 32, 4
 """Arrays of a column for each measurement. There is room for so many at first; once there is no
 more, one in so many of those that are kept gives way."""
 
@@ -88,6 +88,27 @@ class Cells(NamedTuple):
         )
 
 
+class _Now(NamedTuple):
+    """What is learnt: variances, and by how much (log) likeness falls with what."""
+
+    variance: float
+    noise: float
+    rates: Floats
+    of_sizes: Floats
+    of_names: Floats
+    of_parts: Floats
+    laws: Floats
+
+    @classmethod
+    def of(cls, logs: Floats) -> _Now:
+        """Return it by its logs, in the order of `_MIDDLE`."""
+        variance, noise = np.exp(2.0 * logs[:2]).tolist()
+        rates = np.exp(logs[2:-WIDTH])
+        of_sizes, of_names, of_parts = np.split(rates, _ENDS)
+        laws = np.exp(logs[-WIDTH:])
+        return cls(variance, noise, rates, of_sizes, of_names, of_parts, laws)
+
+
 class Exact:
     """Predicts logs of what one metric comes to, in one unit and task.
 
@@ -112,43 +133,60 @@ class Exact:
         # Parts of different set-ups, and which of them a measurement has.
         self._parts = np.zeros((0, len(PARTS)), dtype=np.int64)
         self._places = np.zeros(0, dtype=np.int64)
+        # Logs of all that is learnt, and what they come to.
         self._at = _MIDDLE.copy()
+        self._now = _Now.of(self._at)
         self._steps = np.full(len(_MIDDLE), _STEP)
         self._slopes = np.zeros(len(_MIDDLE))
         self._next = _FIRST
         # Of the covariance, below the diagonal; ones on it where there is no measurement.
         self._root = np.eye(0, order="F")
         self._solved: Floats | None = None
+        self._line: Floats | None = None
 
     def __getstate__(self) -> dict[str, object]:
         """Leave out what is found again in the same way."""
-        return vars(self) | {"_solved": None}
+        return vars(self) | {"_solved": None, "_line": None}
 
     def told(self, cells: Cells) -> tuple[Floats, Floats]:
         """Return means `(q,)` and standard deviations `(q,)` for cells."""
-        likeness = np.zeros((len(self._root), len(cells.sizes)), order="F")
-        likeness[: self.count] = self._likeness(cells).T
-        known = dtrsm(1.0, self._root, likeness, lower=True, overwrite_b=True).T
+        known = np.zeros((len(cells.sizes), len(self._root)))
+        known[:, : self.count] = self._likeness(cells)
+        for line in known:
+            # One by one, so that no answer depends on what is asked beside it.
+            dtrsv(self._root, line, lower=True, overwrite_x=True)
+        self._line = known[0] if len(known) == 1 else None
         mean = np.vecdot(known, self._whitened()) + np.vecdot(cells.linear, self._roots)
         left = self._own(cells.linear) - np.vecdot(known, known)
-        return mean, np.sqrt(np.maximum(left, 0.0) + np.exp(2.0 * self._at[1]))
+        return mean, np.sqrt(np.maximum(left, 0.0) + self._now.noise)
 
-    def add(self, cell: Cells, z: float, setup: int, event: int) -> None:
-        """Add a measurement of one cell."""
+    def add(self, cell: Cells, z: float, setup: int, event: int, *, told: bool = False) -> None:
+        """Add a measurement.
+
+        Args:
+            cell: one.
+            z: log of what was measured.
+            setup: row of its set-up.
+            event: number of the measurement.
+            told: whether this cell, and nothing since, was the last that was told.
+        """
+        line = self._line if told else None
         if self.count == MOST:
             # One of so many makes room: what is old grows thin, and never goes as a whole.
             kept = np.ones(MOST, dtype=bool)
             kept[::_THINNED] = False
             self._keep(kept)
+            line = None
         n = self.count
         if n == len(self._root):
             self._reserve(min(max(_RESERVED, 2 * n), MOST))
-        likeness = np.zeros(len(self._root))
-        likeness[:n] = self._likeness(cell)[0]
-        line = dtrsv(self._root, likeness, lower=True)[:n]
-        noise = np.exp(2.0 * self._at[1])
+        if line is None:
+            likeness = np.zeros(len(self._root))
+            likeness[:n] = self._likeness(cell)[0]
+            line = dtrsv(self._root, likeness, lower=True)
+        line = line[:n]
         left = self._own(cell.linear)[0] - line @ line
-        self._root[n, :n], self._root[n, n] = line, np.sqrt(max(left, 0.0) + noise)
+        self._root[n, :n], self._root[n, n] = line, np.sqrt(max(left, 0.0) + self._now.noise)
         self._sizes[:, n], self._names[:, n] = cell.sizes[0], cell.names[0]
         self._linear[:, n] = cell.linear[0]
         self._rest[n] = z - cell.linear[0] @ self._roots
@@ -156,16 +194,16 @@ class Exact:
         self._places[n] = self._place(cell.parts[0])
         self.count += 1
         self.met += 1
-        self._solved = None
+        self._solved = self._line = None
 
     def step(self) -> bool:
         """Take a step towards the greatest posterior when it is time; return whether it was."""
         n = self.count
         if self.met < self._next or n < _FIRST:
             return False
-        self._next = self.met + max(1, self.met // _OFTEN)
-        linear, rates, laws = self._linear[:, :n], self._rates, np.exp(self._at[-WIDTH:])
-        variance, noise = np.exp(2.0 * self._at[:2])
+        every = _OFTEN if self.met < MOST else _SELDOM
+        self._next = self.met + max(1, self.met // every)
+        linear, now = self._linear[:, :n], self._now
         pairs = _pairs(n)
         apart = self._apart(*pairs)
         inverse = dpotri(self._root[:n, :n], lower=True)[0]
@@ -173,14 +211,14 @@ class Exact:
         # How far the likelihood pulls at each covariance; what lies above the diagonal is empty.
         pull = np.tril(np.outer(solved, solved) - inverse)
         own = float(np.trace(pull))
-        pulled = pull[pairs] * (variance * np.exp(-(rates @ apart)))
+        pulled = pull[pairs] * (now.variance * np.exp(-(now.rates @ apart)))
         slopes = np.empty_like(self._at)
-        slopes[0] = -2.0 * pulled.sum() - variance * own
-        slopes[1] = -noise * own
-        slopes[2:-WIDTH] = rates * (apart @ pulled)
+        slopes[0] = -2.0 * pulled.sum() - now.variance * own
+        slopes[1] = -now.noise * own
+        slopes[2:-WIDTH] = now.rates * (apart @ pulled)
         both = pull + pull.T
         both[np.diag_indices(n)] *= 0.5
-        slopes[-WIDTH:] = -0.5 * laws * np.vecdot(linear @ both, linear)
+        slopes[-WIDTH:] = -0.5 * now.laws * np.vecdot(linear @ both, linear)
         slopes += (self._at - _MIDDLE) / np.square(_SPREAD)
         self._climb(slopes)
         self._factor(apart)
@@ -199,16 +237,10 @@ class Exact:
         if not kept.all():
             self._keep(kept)
 
-    @property
-    def _rates(self) -> Floats:
-        """By how much (log) likeness falls with each size, name and part of a set-up."""
-        rates: Floats = np.exp(self._at[2:-WIDTH])
-        return rates
-
     def _own(self, linear: Floats) -> Floats:
         """Return `(q,)` variances of cells by features `(q, WIDTH)`, before any measurement."""
-        own: Floats = np.vecdot(np.square(linear), np.exp(self._at[-WIDTH:]))
-        own += np.exp(2.0 * self._at[0])
+        own: Floats = np.vecdot(np.square(linear), self._now.laws)
+        own += self._now.variance
         return own
 
     def _whitened(self) -> Floats:
@@ -222,15 +254,16 @@ class Exact:
 
     def _likeness(self, cells: Cells) -> Floats:
         """Return `(q, count)` covariances of cells with what was measured."""
-        n = self.count
-        of_sizes, of_names, of_parts = np.split(self._rates, _ENDS)
-        far = np.matmul(of_sizes, np.abs(cells.sizes[..., None] - self._sizes[:, :n]))
+        n, now = self.count, self._now
+        apart = np.subtract(cells.sizes[..., None], self._sizes[:, :n])
+        far = np.matmul(now.of_sizes, np.abs(apart, out=apart))
         differ = cells.names[..., None] != self._names[:, :n]
-        far += np.matmul(of_names, differ.astype(float))
-        setups = np.matmul((cells.parts[:, None] != self._parts).astype(float), of_parts)
+        far += np.matmul(now.of_names, differ.astype(float))
+        setups = np.matmul((cells.parts[:, None] != self._parts).astype(float), now.of_parts)
         far += setups.take(self._places[:n], axis=1)
-        likeness: Floats = np.exp(2.0 * self._at[0] - far, out=far)
-        weighted = cells.linear * np.exp(self._at[-WIDTH:])
+        likeness: Floats = np.exp(np.negative(far, out=far), out=far)
+        likeness *= now.variance
+        weighted = cells.linear * now.laws
         likeness += np.matmul(weighted[:, None], self._linear[:, :n])[:, 0]
         return likeness
 
@@ -256,24 +289,25 @@ class Exact:
         self._slopes = slopes
         moved = self._at - self._steps * np.sign(slopes)
         self._at = np.minimum(np.maximum(moved, _LEAST), _GREATEST)
+        self._now = _Now.of(self._at)
 
     def _factor(self, apart: Floats) -> None:
         """Find the root of the covariance anew, by what pairs of measurements differ in."""
         n = self.count
-        linear = self._linear[:, :n]
-        variance = np.exp(2.0 * self._at[0])
-        whole = np.asfortranarray((linear.T * np.exp(self._at[-WIDTH:])) @ linear)
-        whole[_pairs(n)] += variance * np.exp(-(self._rates @ apart))
-        own = np.diag(whole) + variance
+        linear, now = self._linear[:, :n], self._now
+        whole = np.asfortranarray((linear.T * now.laws) @ linear)
+        whole[_pairs(n)] += now.variance * np.exp(-(now.rates @ apart))
+        own = np.diag(whole) + now.variance
         while True:
-            np.fill_diagonal(whole, own + np.exp(2.0 * self._at[1]))
+            np.fill_diagonal(whole, own + self._now.noise)
             root, failed = dpotrf(whole, lower=True, clean=True)
             if not failed:
                 break
             # Measurements so alike that their rounding errors count: noise tells them apart.
             self._at[1] += 0.5
+            self._now = _Now.of(self._at)
         self._root[:n, :n] = root
-        self._solved = None
+        self._solved = self._line = None
 
     def _keep(self, kept: NDArray[np.bool_]) -> None:
         """Keep some of the measurements."""
@@ -305,7 +339,7 @@ class Exact:
             setattr(self, name, grown)
         root = np.asfortranarray(np.eye(rows))
         root[:n, :n] = self._root[:n, :n]
-        self._root = root
+        self._root, self._solved, self._line = root, None, None
 
 
 def _pairs(count: int) -> tuple[Integers, Integers]:
