@@ -17,7 +17,7 @@ COVERAGE_FLOOR ?= 85
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup demo demo-browser run models test check format contract assets \
-    bench bench-accuracy bench-anomalies bench-browser bench-drift bench-exploration \
+    bench bench-accuracy bench-anomalies bench-browser bench-drift bench-exploration bench-little \
     bench-ledger bench-loop bench-pauses bench-strategies clean
 
 help: ## Say what can be made (this list)
@@ -68,6 +68,9 @@ bench: $(PEERS) ## Measure speed: requests, learning, prediction
 
 bench-accuracy: $(PEERS) ## Measure accuracy against the baseline in the tree
 	$(BIN)/python -m tests.benchmarks.accuracy
+
+bench-little: $(PEERS) ## Measure accuracy while little is measured
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.little
 
 bench-strategies: $(PEERS) models ## Measure the choice of strategies: real models, run for real; and pairs
 	$(BIN)/python -m tests.benchmarks.strategies
