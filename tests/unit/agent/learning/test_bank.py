@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -136,6 +137,32 @@ def test_hardware_names_are_opaque() -> None:
     answers = bank.predict([CELL._replace(hardware=name) for name in ("zz_b", "completely else")])
 
     assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("matters", ["hardware", "runtime"])
+def test_a_few_dozen_measurements_tell_which_names_matter(matters: str) -> None:
+    chance = random.Random(5)
+    bank = Bank()
+    speeds = {"a": 1.0, "b": 2.0, "c": 5.0}
+
+    def cell() -> Cell:
+        return CELL._replace(
+            model=f"m{chance.randrange(8)}",
+            hardware=chance.choice("abc"),
+            runtime=chance.choice("abc"),
+            batch_size=chance.choice([1.0, 4.0, 16.0]),
+        )
+
+    def speed(one: Cell) -> float:
+        return 100.0 * speeds[getattr(one, matters) or "a"] * (one.batch_size or 1.0) ** 0.5
+
+    for one in (cell() for _ in range(60)):
+        bank.learn(observed(speed(one), one))
+    other = "runtime" if matters == "hardware" else "hardware"
+    here = CELL._replace(model="m1", runtime="b", hardware="b")
+    (told,) = bank.predict([here._replace(**{other: "new"})])
+
+    assert told[RATE].value == pytest.approx(speed(here), rel=0.1)
 
 
 def test_equal_sizes_of_other_architecture_are_told_apart_once_measured() -> None:
