@@ -100,9 +100,6 @@ class Early:
         for domain, small in known.items():
             cells, metric = np.nonzero(domains == domain)
             odds[cells, metric] = small.odds
-            if len(frame) == 1:
-                mean[cells, metric], spread[cells, metric] = small.process.told(every)
-                continue
             for start in range(0, len(cells), _AT_ONCE):
                 some = slice(start, start + _AT_ONCE)
                 at = cells[some]
