@@ -482,7 +482,7 @@ def test_rubbish_from_a_broker_that_had_let_us_in(monkeypatch: pytest.MonkeyPatc
             await bus.close()
             async with asyncio.timeout(5):
                 await task
-            # What still serves when the loop ends is cancelled, and Python 3.11 calls that an error.
+            # What still serves when the loop ends is cancelled: an error to Python 3.11.
             await until(lambda: ended == connections)
 
     go(work)
