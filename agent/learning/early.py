@@ -6,7 +6,7 @@ operations, a language model's on the runtime. What learners of any size bring a
 tables of thousands. So a small domain has an exact process beside them, until it has grown.
 
 How far it counts, errors decide: by the share of it that would have made them least (stacking,
-Wolpert 1992), over those of late.
+Wolpert 1992), over those of late. It fades as more is measured than it keeps.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.learning.exact import Cells, Exact
+from agent.learning.exact import MOST, Cells, Exact
 from agent.learning.features import Frame
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-_GROWN, _DISPENSABLE, _LARGE = 1_024, 0.3, 4_096
-"""Measurements of a domain after which it has no process of its own any more once that counts for
-less than this share; and after which it has none in any case, for it takes time."""
+_GROWN, _DISPENSABLE, _LARGE = 1_024, -1.4, 4_096
+"""Measurements of a domain after which it has no process of its own any more once the log odds of
+that are less than this; and after which it has none in any case, for it takes time."""
 
 _DOMAINS = 32
 """Domains that have one at a time; those unused for longest go first."""
@@ -145,7 +145,7 @@ class Early:
             self._small[domain] = self._small.pop(domain)
             small.process.add(cell, value, setup, event, told=told)
             if small.process.met > _LARGE or (
-                small.process.met > _GROWN and small.share < _DISPENSABLE
+                small.process.met > _GROWN and small.odds < _DISPENSABLE
             ):
                 del self._small[domain]
             elif not stepped:
@@ -181,8 +181,9 @@ class _Small:
 
     @property
     def odds(self) -> float:
-        """The log odds of its share."""
-        return math.log(self.share / (1.0 - self.share))
+        """The log odds of its share, less by how many times more was measured than it keeps."""
+        more = max(self.process.met / MOST, 1.0)
+        return math.log(self.share / (1.0 - self.share)) - math.log(more)
 
     def judge(self, error: float, apart: float) -> None:
         """Learn how far it is to count; see `Early.judge`."""
