@@ -219,15 +219,6 @@ def test_values_that_no_metric_can_have_are_passed_over(value: float) -> None:
     assert bank.predict([CELL]) == before
 
 
-def test_ten_thousand_identical_events_stay_sensible() -> None:
-    bank = taught([observed(42.0)] * 10_000)
-
-    (answer,) = bank.predict([CELL])
-    assert sensible(answer[RATE])
-    assert answer[RATE].value == pytest.approx(42.0, rel=0.01)
-    assert answer[RATE].confidence > 0.9
-
-
 def test_contradictions_widen_the_interval() -> None:
     calm = taught([observed(100.0)] * 60).predict([CELL])[0][RATE]
     torn = taught([observed(60.0), observed(160.0)] * 30).predict([CELL])[0][RATE]
