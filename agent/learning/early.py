@@ -88,7 +88,7 @@ class Early:
         """Return what is known of the cells of a frame in domains `(n, m)`; None if nothing."""
         known = {
             domain: small
-            for domain in sorted(set(domains.ravel().tolist()))
+            for domain in set(domains.ravel().tolist())
             if (small := self._small.get(domain)) is not None and small.process.count
         }
         if not known:

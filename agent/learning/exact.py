@@ -221,7 +221,7 @@ class Exact:
         slopes[-WIDTH:] = -0.5 * now.laws * np.vecdot(linear @ both, linear)
         slopes += (self._at - _MIDDLE) / np.square(_SPREAD)
         self._climb(slopes)
-        self._factor(apart)
+        self._factor(pairs, apart)
         return True
 
     def shift(self, setups: Integers, size: float, but: Sequence[int]) -> None:
@@ -291,12 +291,12 @@ class Exact:
         self._at = np.minimum(np.maximum(moved, _LEAST), _GREATEST)
         self._now = _Now.of(self._at)
 
-    def _factor(self, apart: Floats) -> None:
-        """Find the root of the covariance anew, by what pairs of measurements differ in."""
+    def _factor(self, pairs: tuple[Integers, Integers], apart: Floats) -> None:
+        """Find the root of the covariance anew, by pairs and by what they differ in."""
         n = self.count
         linear, now = self._linear[:, :n], self._now
         whole = np.asfortranarray((linear.T * now.laws) @ linear)
-        whole[_pairs(n)] += now.variance * np.exp(-(now.rates @ apart))
+        whole[pairs] += now.variance * np.exp(-(now.rates @ apart))
         own = np.diag(whole) + now.variance
         while True:
             np.fill_diagonal(whole, own + self._now.noise)
@@ -319,7 +319,8 @@ class Exact:
         self._parts = self._parts[used]
         self.count = n
         self._root = np.asfortranarray(np.eye(len(self._root)))
-        self._factor(self._apart(*_pairs(n)))
+        pairs = _pairs(n)
+        self._factor(pairs, self._apart(*pairs))
 
     def _place(self, parts: Integers) -> int:
         """Return which set-up has parts `(parts,)`; it may be a new one."""

@@ -521,8 +521,7 @@ class Learner:
         told = self._early.told(frame, paths[..., 0])
         if told is not None:
             early = np.where(told.known, told.mean, others)
-            odds = told.odds + np.log((spread + _SHARE_FLOOR) / (told.spread + _SHARE_FLOOR))
-            share = told.known / (1.0 + np.exp(-odds))
+            share = told.known * _counted(told.odds + _less(spread, told.spread))
             centre = others + share * (early - others)
             mixed = spread ** (1.0 - share) * told.spread**share
             spread = np.where(grown > 0, mixed, np.maximum(spread, mixed))
@@ -661,8 +660,18 @@ class Learner:
 
 def _share(spread: Floats, carried: Floats, grown: Counts) -> Floats:
     """Return `(n, m)`, how far what is taken over counts, by the doubts of both sides."""
-    less = np.log((spread + _SHARE_FLOOR) / (carried + _SHARE_FLOOR))
-    odds = _SHARE[0] + _SHARE[1] * less + _SHARE[2] * (np.log1p(grown) - _USUALLY)
+    less = _less(spread, carried)
+    return _counted(_SHARE[0] + _SHARE[1] * less + _SHARE[2] * (np.log1p(grown) - _USUALLY))
+
+
+def _less(spread: Floats, other: Floats) -> Floats:
+    """Return `(n, m)` logs of how many times less doubt another part leaves."""
+    less: Floats = np.log((spread + _SHARE_FLOOR) / (other + _SHARE_FLOOR))
+    return less
+
+
+def _counted(odds: Floats) -> Floats:
+    """Return the shares that log odds stand for."""
     share: Floats = 1.0 / (1.0 + np.exp(-odds))
     return share
 
