@@ -18,6 +18,7 @@ from scipy.linalg.blas import dsymv, dtrsv
 from scipy.linalg.lapack import dpotrf, dpotri
 
 from agent.learning.features import PARTS, SIZES, WIDTH, Frame
+from agent.learning.memory import NAMES, Names, names_of
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -25,18 +26,17 @@ Integers = NDArray[np.int64]
 MOST = 384
 """Measurements that a process keeps."""
 
-_NAMES = ("model", "stem", "group")
-_ENDS = (len(SIZES), len(SIZES) + len(_NAMES))
+_ENDS = (len(SIZES), len(SIZES) + len(NAMES))
 """What likeness falls with: sizes, then names, then parts of set-ups."""
 
 _RATES = np.concatenate(
     (
         [0.08, 0.02, 0.03, 0.06, 0.12, 0.03, 0.03, 0.08, 0.08],
-        [0.04, 0.04, 0.13],
+        [0.13, 0.04, 0.04],
         [0.14, 0.20, 0.04, 0.10, 0.08, 0.03, 0.12, 0.08, 0.20],
     )
 )
-"""How fast likeness usually falls with a step in each of `SIZES`, with another of each of `_NAMES`
+"""How fast likeness usually falls with a step in each of `SIZES`, with another of each of `NAMES`
 and of each of `PARTS`."""
 
 _AMPLITUDE, _NOISE = 0.8, 0.02
@@ -70,16 +70,15 @@ class Cells(NamedTuple):
     """Features of `q` cells: `(q, sizes)`, `(q, names)`, `(q, parts)`, `(q, WIDTH)`."""
 
     sizes: Floats
-    names: Integers
+    names: Names
     parts: Integers
     linear: Floats
 
     @classmethod
     def of(cls, frame: Frame) -> Cells:
         """Return the features of a frame."""
-        names = np.array([[getattr(one, name) for name in _NAMES] for one in frame.keys])
         parts = np.array([one.parts for one in frame.keys])
-        return cls(frame.sizes.astype(float), names, parts, frame.linear)
+        return cls(frame.sizes.astype(float), names_of(frame), parts, frame.linear)
 
     def at(self, places: Integers) -> Cells:
         """Return some of them."""
@@ -125,7 +124,7 @@ class Exact:
         self._roots = roots
         # Of measurements, a column each.
         self._sizes = np.zeros((len(SIZES), 0))
-        self._names = np.zeros((len(_NAMES), 0), dtype=np.int64)
+        self._names = np.zeros((len(NAMES), 0), dtype=np.int32)
         self._linear = np.zeros((WIDTH, 0))
         self._rest = np.zeros(0)
         self._setups = np.zeros(0, dtype=np.int64)
