@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 MOST = 384
-"""Measurements that a process keeps."""
+"""Measurements that a process keeps, and up to which it predicts."""
 
 _ENDS = (len(SIZES), len(SIZES) + len(NAMES))
 """What likeness falls with: sizes, then names, then parts of set-ups."""
@@ -60,6 +60,7 @@ _STEP, _STEP_LEAST, _STEP_MOST = 0.1, 1e-3, 0.5
 _FASTER, _SLOWER = 1.2, 0.5
 """Of resilient propagation: how far it goes in a direction (log), and how that changes."""
 
+_EMPTY = np.zeros((0, 0), order="F")
 _COLUMNS = ("_sizes", "_names", "_linear", "_rest", "_setups", "_events", "_places")
 _RESERVED, _THINNED = 32, 4
 """Arrays of a column for each measurement. There is room for so many at first; once there is no
@@ -80,15 +81,15 @@ class Cells(NamedTuple):
         parts = np.array([one.parts for one in frame.keys])
         return cls(frame.sizes.astype(float), names_of(frame), parts, frame.linear)
 
-    def at(self, places: Integers) -> Cells:
+    def at(self, places: Integers | slice) -> Cells:
         """Return some of them."""
         return Cells(
             self.sizes[places], self.names[places], self.parts[places], self.linear[places]
         )
 
 
-class _Now(NamedTuple):
-    """What is learnt: variances, and by how much (log) likeness falls with what."""
+class Hyperparameters(NamedTuple):
+    """What is learnt of a domain: variances, and by how much (log) likeness falls with what."""
 
     variance: float
     noise: float
@@ -99,7 +100,7 @@ class _Now(NamedTuple):
     laws: Floats
 
     @classmethod
-    def of(cls, logs: Floats) -> _Now:
+    def of(cls, logs: Floats) -> Hyperparameters:
         """Return it by its logs, in the order of `_MIDDLE`."""
         variance, noise = np.exp(2.0 * logs[:2]).tolist()
         rates = np.exp(logs[2:-WIDTH])
@@ -115,8 +116,10 @@ class Exact:
         roots: `(WIDTH,)`, weights of the law by physics.
 
     Attributes:
-        count: how many measurements it rests on.
-        met: how many were learnt.
+        count: how many measurements it keeps.
+        met: how many were learnt. Once that are more than `MOST`, it goes on to learn what makes
+            cells alike, from some of all that is measured, and predicts no more.
+        learnt: what makes cells alike.
     """
 
     def __init__(self, roots: Floats) -> None:
@@ -132,9 +135,9 @@ class Exact:
         # Parts of different set-ups, and which of them a measurement has.
         self._parts = np.zeros((0, len(PARTS)), dtype=np.int64)
         self._places = np.zeros(0, dtype=np.int64)
-        # Logs of all that is learnt, and what they come to.
+        # Logs of all that is learnt.
         self._at = _MIDDLE.copy()
-        self._now = _Now.of(self._at)
+        self.learnt = Hyperparameters.of(self._at)
         self._steps = np.full(len(_MIDDLE), _STEP)
         self._slopes = np.zeros(len(_MIDDLE))
         self._next = _FIRST
@@ -147,6 +150,11 @@ class Exact:
         """Leave out what is found again in the same way."""
         return vars(self) | {"_solved": None, "_line": None}
 
+    @property
+    def grown(self) -> bool:
+        """Whether more was learnt than it predicts by."""
+        return self.met > MOST
+
     def told(self, cells: Cells) -> tuple[Floats, Floats]:
         """Return means `(q,)` and standard deviations `(q,)` for cells."""
         known = np.zeros((len(cells.sizes), len(self._root)))
@@ -157,7 +165,7 @@ class Exact:
         self._line = known[0] if len(known) == 1 else None
         mean = np.vecdot(known, self._whitened()) + np.vecdot(cells.linear, self._roots)
         left = self._own(cells.linear) - np.vecdot(known, known)
-        return mean, np.sqrt(np.maximum(left, 0.0) + self._now.noise)
+        return mean, np.sqrt(np.maximum(left, 0.0) + self.learnt.noise)
 
     def add(self, cell: Cells, z: float, setup: int, event: int, *, told: bool = False) -> None:
         """Add a measurement.
@@ -169,30 +177,21 @@ class Exact:
             event: number of the measurement.
             told: whether this cell, and nothing since, was the last that was told.
         """
+        self.met += 1
+        if self.grown:
+            self._sample(cell, z, setup, event)
+            return
         line = self._line if told else None
-        if self.count == MOST:
-            # One of so many makes room: what is old grows thin, and never goes as a whole.
-            kept = np.ones(MOST, dtype=bool)
-            kept[::_THINNED] = False
-            self._keep(kept)
-            line = None
         n = self.count
-        if n == len(self._root):
-            self._reserve(min(max(_RESERVED, 2 * n), MOST))
+        self._reserve(n + 1)
         if line is None:
             likeness = np.zeros(len(self._root))
             likeness[:n] = self._likeness(cell)[0]
             line = dtrsv(self._root, likeness, lower=True)
         line = line[:n]
         left = self._own(cell.linear)[0] - line @ line
-        self._root[n, :n], self._root[n, n] = line, np.sqrt(max(left, 0.0) + self._now.noise)
-        self._sizes[:, n], self._names[:, n] = cell.sizes[0], cell.names[0]
-        self._linear[:, n] = cell.linear[0]
-        self._rest[n] = z - cell.linear[0] @ self._roots
-        self._setups[n], self._events[n] = setup, event
-        self._places[n] = self._place(cell.parts[0])
-        self.count += 1
-        self.met += 1
+        self._root[n, :n], self._root[n, n] = line, np.sqrt(max(left, 0.0) + self.learnt.noise)
+        self._put(cell, z, setup, event)
         self._solved = self._line = None
 
     def step(self) -> bool:
@@ -200,11 +199,15 @@ class Exact:
         n = self.count
         if self.met < self._next or n < _FIRST:
             return False
-        every = _OFTEN if self.met < MOST else _SELDOM
+        every = _SELDOM if self.grown else _OFTEN
         self._next = self.met + max(1, self.met // every)
-        linear, now = self._linear[:, :n], self._now
+        linear = self._linear[:, :n]
         pairs = _pairs(n)
         apart = self._apart(*pairs)
+        if self.grown:
+            self._root = np.eye(n, order="F")
+            self._factor(pairs, apart)
+        now = self.learnt
         inverse = dpotri(self._root[:n, :n], lower=True)[0]
         solved = dsymv(1.0, inverse, self._rest[:n], lower=True)
         # How far the likelihood pulls at each covariance; what lies above the diagonal is empty.
@@ -220,7 +223,10 @@ class Exact:
         slopes[-WIDTH:] = -0.5 * now.laws * np.vecdot(linear @ both, linear)
         slopes += (self._at - _MIDDLE) / np.square(_SPREAD)
         self._climb(slopes)
-        self._factor(pairs, apart)
+        if self.grown:
+            self._root, self._solved = _EMPTY, None
+        else:
+            self._factor(pairs, apart)
         return True
 
     def shift(self, setups: Integers, size: float, but: Sequence[int]) -> None:
@@ -238,8 +244,8 @@ class Exact:
 
     def _own(self, linear: Floats) -> Floats:
         """Return `(q,)` variances of cells by features `(q, WIDTH)`, before any measurement."""
-        own: Floats = np.vecdot(np.square(linear), self._now.laws)
-        own += self._now.variance
+        own: Floats = np.vecdot(np.square(linear), self.learnt.laws)
+        own += self.learnt.variance
         return own
 
     def _whitened(self) -> Floats:
@@ -253,7 +259,7 @@ class Exact:
 
     def _likeness(self, cells: Cells) -> Floats:
         """Return `(q, count)` covariances of cells with what was measured."""
-        n, now = self.count, self._now
+        n, now = self.count, self.learnt
         apart = np.subtract(cells.sizes[..., None], self._sizes[:, :n])
         far = np.matmul(now.of_sizes, np.abs(apart, out=apart))
         differ = cells.names[..., None] != self._names[:, :n]
@@ -288,23 +294,23 @@ class Exact:
         self._slopes = slopes
         moved = self._at - self._steps * np.sign(slopes)
         self._at = np.minimum(np.maximum(moved, _LEAST), _GREATEST)
-        self._now = _Now.of(self._at)
+        self.learnt = Hyperparameters.of(self._at)
 
     def _factor(self, pairs: tuple[Integers, Integers], apart: Floats) -> None:
         """Find the root of the covariance anew, by pairs and by what they differ in."""
         n = self.count
-        linear, now = self._linear[:, :n], self._now
+        linear, now = self._linear[:, :n], self.learnt
         whole = np.asfortranarray((linear.T * now.laws) @ linear)
         whole[pairs] += now.variance * np.exp(-(now.rates @ apart))
         own = np.diag(whole) + now.variance
         while True:
-            np.fill_diagonal(whole, own + self._now.noise)
+            np.fill_diagonal(whole, own + self.learnt.noise)
             root, failed = dpotrf(whole, lower=True, clean=True)
             if not failed:
                 break
             # Measurements so alike that their rounding errors count: noise tells them apart.
             self._at[1] += 0.5
-            self._now = _Now.of(self._at)
+            self.learnt = Hyperparameters.of(self._at)
         self._root[:n, :n] = root
         self._solved = self._line = None
 
@@ -317,9 +323,32 @@ class Exact:
         used, self._places[:n] = np.unique(self._places[:n], return_inverse=True)
         self._parts = self._parts[used]
         self.count = n
-        self._root = np.asfortranarray(np.eye(len(self._root)))
-        pairs = _pairs(n)
-        self._factor(pairs, self._apart(*pairs))
+        if not self.grown:
+            self._root = np.asfortranarray(np.eye(len(self._root)))
+            pairs = _pairs(n)
+            self._factor(pairs, self._apart(*pairs))
+
+    def _put(self, cell: Cells, z: float, setup: int, event: int) -> None:
+        """Put a measurement behind the others."""
+        n = self.count
+        self._sizes[:, n], self._names[:, n] = cell.sizes[0], cell.names[0]
+        self._linear[:, n] = cell.linear[0]
+        self._rest[n] = z - cell.linear[0] @ self._roots
+        self._setups[n], self._events[n] = setup, event
+        self._places[n] = self._place(cell.parts[0])
+        self.count += 1
+
+    def _sample(self, cell: Cells, z: float, setup: int, event: int) -> None:
+        """Keep one measurement of so many, so that those that are kept are of all times."""
+        self._root, self._solved, self._line = _EMPTY, None, None
+        if self.met % (self.met // MOST):
+            return
+        if self.count == MOST:
+            kept = np.ones(MOST, dtype=bool)
+            kept[::_THINNED] = False
+            self._keep(kept)
+        self._reserve(self.count + 1)
+        self._put(cell, z, setup, event)
 
     def _place(self, parts: Integers) -> int:
         """Return which set-up has parts `(parts,)`; it may be a new one."""
@@ -332,14 +361,18 @@ class Exact:
     def _reserve(self, rows: int) -> None:
         """Make room for so many measurements."""
         n = self.count
+        if rows <= len(self._rest):
+            return
+        rows = min(max(_RESERVED, 2 * n), MOST)
         for name in _COLUMNS:
             array = getattr(self, name)
             grown = np.zeros((*array.shape[:-1], rows), array.dtype)
             grown[..., :n] = array[..., :n]
             setattr(self, name, grown)
-        root = np.asfortranarray(np.eye(rows))
-        root[:n, :n] = self._root[:n, :n]
-        self._root, self._solved, self._line = root, None, None
+        if not self.grown:
+            root = np.asfortranarray(np.eye(rows))
+            root[:n, :n] = self._root[:n, :n]
+            self._root, self._solved, self._line = root, None, None
 
 
 def _pairs(count: int) -> tuple[Integers, Integers]:

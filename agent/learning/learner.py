@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.learning.drift import Drift, Shift
-from agent.learning.early import Early
 from agent.learning.features import (
     BIAS,
     LINEAR,
@@ -25,6 +24,7 @@ from agent.learning.features import (
 from agent.learning.intervals import DEVIATIONS, Intervals, Standing
 from agent.learning.memory import NO_SLOT, Memory, Near
 from agent.learning.mixed import MixedModel
+from agent.learning.own import Own
 from agent.learning.paired import Paired
 from agent.learning.process import Apart, Kernel, Process, to_cells
 from agent.learning.rows import Rows, fitted
@@ -276,14 +276,14 @@ class _Expected(NamedTuple):
     Attributes:
         centre: `(n, m)`.
         doubts: `(n, m)`, what neighbours leave, within bounds.
-        others: `(n, m)`, what would be expected without early processes.
-        early: `(n, m)`, what those say; the same where there are none.
+        others: `(n, m)`, what would be expected without the processes of the domains.
+        alone: `(n, m)`, what those say; the same where there are none.
     """
 
     centre: Floats
     doubts: Floats
     others: Floats
-    early: Floats
+    alone: Floats
 
 
 class Learner:
@@ -322,7 +322,7 @@ class Learner:
         self._process = Process(KERNEL)
         self._paired = Paired()
         self._transfer = Transfer(KINSHIP, KERNEL.sizes)
-        self._early = Early()
+        self._own = Own(self._memory)
 
     def total(self, metric: str) -> int:
         """Return how many measurements of a metric were learnt."""
@@ -357,7 +357,7 @@ class Learner:
         rest[event.metrics] = event.z - self._law.law(frame.linear, domains[None])[0]
         kin = self._memory.kin(frame.keys[0])
         number = self._memory.next_event
-        self._early.learn(frame, domains.tolist(), event.paths[:, 2].tolist(), event.z, number)
+        self._own.learn(frame, domains.tolist(), event.paths[:, 2].tolist(), event.z, number)
         self._memory.add(frame, slots, z, rest, path)
         self._pair(frame, event, kin)
         if shipped:
@@ -428,7 +428,7 @@ class Learner:
             setup, hardware = place(key ^ keys.setup), place(key ^ keys.hardware)
             path = (place(key), hardware, setup)
             if self._scopes.fresh:
-                self._start(path, number)
+                self._start(path, domain)
             domains.append(domain)
             new.append(first)
             paths.append(path)
@@ -441,22 +441,23 @@ class Learner:
         )
         return event, new
 
-    def _start(self, path: tuple[int, int, int], metric: int) -> None:
-        """Forget what the fresh rows of a path stood for."""
+    def _start(self, path: tuple[int, int, int], domain: Domain) -> None:
+        """Forget what the fresh rows of a path in a domain stood for."""
         fresh = self._scopes.fresh
         self._ranges = fitted(self._ranges, self._scopes.end)
         for level, row in enumerate(path):
             if row in fresh:
-                self._law.start(row, level, path, metric)
+                self._law.start(row, level, path, domain.metric)
                 self._intervals.start(row)
                 if level == 0:
                     self._intervals.begin(int(self._law.numbers(np.array(row))))
-                    self._early.start(row, physics(self.metrics[metric]))
+                    roots = physics(self.metrics[domain.metric])
+                    self._own.start(row, domain.metric, domain.slot, roots)
                 self._drift.forget(row)
                 self._site.forget(row)
         if len(self._scopes) >= self._scopes.capacity:
             self._memory.forget_paths(fresh)
-            self._early.forget(fresh)
+            self._own.forget(fresh)
             self._paired.forget(fresh)
         fresh.clear()
 
@@ -517,18 +518,18 @@ class Learner:
         spread = np.where(grown > 0, mixed, np.maximum(spread, doubt))
         centre = law + offset
         centre += np.minimum(np.maximum(correction, -_CORRECTION), _CORRECTION)
-        others = early = centre
-        told = self._early.told(frame, paths[..., 0])
+        others = alone = centre
+        told = self._own.told(frame, paths[..., 0])
         if told is not None:
-            early = np.where(told.known, told.mean, others)
+            alone = np.where(told.known, told.mean, others)
             share = told.known * _counted(told.odds + _less(spread, told.spread))
-            centre = others + share * (early - others)
+            centre = others + share * (alone - others)
             mixed = spread ** (1.0 - share) * told.spread**share
             spread = np.where(grown > 0, mixed, np.maximum(spread, mixed))
         bounds = self._ranges[paths[..., 0]]
         centre = np.minimum(np.maximum(centre, bounds[..., 0] - _BEYOND), bounds[..., 1] + _BEYOND)
         doubts = np.minimum(np.maximum(spread, _LEAST_DOUBT), _MOST_DOUBT)
-        return _Expected(centre, doubts, others, early)
+        return _Expected(centre, doubts, others, alone)
 
     def _corrections(
         self, near: Near, apart: Apart, metrics: Integers, slots: Integers
@@ -587,12 +588,12 @@ class Learner:
         metrics, slots, paths = event.metrics[at], event.slots[at], event.paths[at]
         counts = self._support.of(frame.keys)
         own = counts[0, :, np.minimum(slots, counts.shape[2] - 1)][None]
-        centre, doubts, others, early = self._centre(
+        centre, doubts, others, alone = self._centre(
             frame, metrics, slots[None], paths[None], own[..., SETUP]
         )
         reasons = _reasons(own, frame, doubts)[0]
         error = event.z[at] - centre[0]
-        self._early.judge(paths[:, 0], event.z[at] - others[0], (early - others)[0])
+        self._own.judge(paths[:, 0], event.z[at] - others[0], (alone - others)[0])
         standing = Standing(self._law.numbers(paths[:, 0]), _kinds(own)[0])
         half_width = self._intervals.learn(standing, paths, reasons, error)
         learnt = Learnt()
@@ -643,7 +644,7 @@ class Learner:
         self._memory.shift(metric, setups, shift.size, shift.events[:-1])
         self._law.shift(setups, shift.size)
         self._paired.shift(setups, shift.size)
-        self._early.shift(setups, shift.size, shift.events[:-1])
+        self._own.shift(setups, shift.size, shift.events[:-1])
 
     def _rest(self, metric: int, domain: int) -> None:
         """Find anew what a law that has changed leaves of the measurements in memory."""

@@ -150,14 +150,34 @@ def test_no_answer_depends_on_what_is_asked_beside_it() -> None:
     assert np.array_equal(together, alone)
 
 
-def test_more_than_it_keeps_makes_the_old_thin() -> None:
-    known = some(MOST + 100)
+def test_of_more_than_it_predicts_by_it_keeps_some_of_all_times() -> None:
+    known = some(8 * MOST)
     process = taught(known)
 
-    assert process.met == MOST + 100
+    assert process.grown
+    assert process.met == 8 * MOST
     assert MOST // 2 < process.count <= MOST
-    mean, _ = process.told(cells_of(known[-20:]))
-    np.testing.assert_allclose(mean, [value(one) for one in known[-20:]], atol=0.05)
+    kept = process._events[: process.count]
+    assert kept[0] < MOST
+    assert kept[-1] > 7 * MOST
+    # Of the later half, neither hardly any nor nearly all.
+    assert 0.3 < np.mean(kept > 4 * MOST) < 0.8
+
+
+def test_it_goes_on_to_learn_what_makes_cells_alike() -> None:
+    """After long enough the runtime matters and the hardware does not."""
+    known = some(5 * MOST)
+    process = Exact(NO_LAW)
+    for number, one in enumerate(known):
+        turned = number > MOST // 2
+        by = one.runtime if turned else one.hardware
+        process.add(cells_of([one]), float(str(by)[1:]), setup=0, event=number)
+        process.step()
+        if number == MOST // 2:
+            before = process.learnt.of_parts
+
+    parts = dict(zip(PARTS, (process.learnt.of_parts / before).tolist(), strict=True))
+    assert parts["runtime"] > 2.0 * parts["hardware"]
 
 
 def test_a_shift_moves_what_was_measured_before_it() -> None:

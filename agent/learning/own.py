@@ -1,12 +1,13 @@
-"""Domains of which little is measured: processes of their own, and how far those count.
+"""A process of its own for each domain, and how far it counts beside what serves all of them.
 
-While a few hundred measurements are all there are, each says something of every cell, and how
-much each size and name counts is best learnt from them: a vision model's speed hangs on its
-operations, a language model's on the runtime. What learners of any size bring along was set on
-tables of thousands. So a small domain has an exact process beside them, until it has grown.
+How much each size and name counts differs from domain to domain: a vision model's speed hangs on
+its operations, a language model's on the runtime. Learners that serve all domains bring along what
+was set on public tables; here a domain learns it from its own measurements. While there are a few
+hundred, all of them say something of every cell (`exact.py`); of more, the nearest do
+(`nearest.py`).
 
 How far it counts, errors decide: by the share of it that would have made them least (stacking,
-Wolpert 1992), over those of late. It fades as more is measured than it keeps.
+Wolpert 1992), over those of late.
 """
 
 from __future__ import annotations
@@ -18,15 +19,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.learning.exact import MOST, Cells, Exact
+from agent.learning.exact import Cells, Exact
 from agent.learning.features import Frame
+from agent.learning.memory import Memory
+from agent.learning.nearest import Nearest
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-
-_GROWN, _DISPENSABLE, _LARGE = 1_024, -1.4, 4_096
-"""Measurements of a domain after which it has no process of its own any more once the log odds of
-that are less than this; and after which it has none in any case, for it takes time."""
 
 _DOMAINS = 32
 """Domains that have one at a time; those unused for longest go first."""
@@ -58,38 +57,44 @@ class Told(NamedTuple):
     odds: Floats
 
 
-class Early:
-    """Predicts the domains of which little is measured.
+class Own:
+    """Predicts cells by the processes of their domains.
 
     Domains and set-ups are known by the rows that the caller gives out.
+
+    Args:
+        memory: holds the measurements.
     """
 
-    def __init__(self) -> None:
-        self._small: dict[int, _Small] = {}
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._domains: dict[int, _Domain] = {}
         self._last: tuple[Frame | None, Cells | None] = (None, None)
 
     def __getstate__(self) -> dict[str, object]:
         """Leave out what saves time within one event only."""
         return vars(self) | {"_last": (None, None)}
 
-    def start(self, domain: int, roots: Floats) -> None:
+    def start(self, domain: int, metric: int, slot: int, roots: Floats) -> None:
         """Begin a domain of which nothing was measured yet.
 
         Args:
             domain: its row.
+            metric: the metric's column in the memory.
+            slot: of its unit.
             roots: `(WIDTH,)`, weights of the law by physics.
         """
-        self._small.pop(domain, None)
-        if len(self._small) >= _DOMAINS:
-            del self._small[next(iter(self._small))]
-        self._small[domain] = _Small(Exact(roots))
+        self._domains.pop(domain, None)
+        if len(self._domains) >= _DOMAINS:
+            del self._domains[next(iter(self._domains))]
+        self._domains[domain] = _Domain(Exact(roots), Nearest(roots, metric, slot))
 
     def told(self, frame: Frame, domains: Integers) -> Told | None:
         """Return what is known of the cells of a frame in domains `(n, m)`; None if nothing."""
         known = {
-            domain: small
-            for domain in set(domains.ravel().tolist())
-            if (small := self._small.get(domain)) is not None and small.process.count
+            row: domain
+            for row in set(domains.ravel().tolist())
+            if (domain := self._domains.get(row)) is not None and domain.known
         }
         if not known:
             return None
@@ -97,13 +102,14 @@ class Early:
         every = Cells.of(frame)
         if len(frame) == 1:
             self._last = frame, every
-        for domain, small in known.items():
-            cells, metric = np.nonzero(domains == domain)
-            odds[cells, metric] = small.odds
+        for row, domain in known.items():
+            cells, metric = np.nonzero(domains == row)
+            odds[cells, metric] = domain.odds
             for start in range(0, len(cells), _AT_ONCE):
                 some = slice(start, start + _AT_ONCE)
                 at = cells[some]
-                mean[at, metric[some]], spread[at, metric[some]] = small.process.told(every.at(at))
+                told = domain.told(every.at(at), self._memory)
+                mean[at, metric[some]], spread[at, metric[some]] = told
         return Told(spread > 0.0, mean, spread, odds)
 
     def judge(self, domains: Integers, errors: Floats, apart: Floats) -> None:
@@ -117,9 +123,9 @@ class Early:
         for domain, error, away in zip(
             domains.tolist(), errors.tolist(), apart.tolist(), strict=True
         ):
-            small = self._small.get(domain)
-            if small is not None:
-                small.judge(error, away)
+            known = self._domains.get(domain)
+            if known is not None:
+                known.judge(error, away)
 
     def learn(
         self, frame: Frame, domains: Sequence[int], setups: Sequence[int], z: Floats, event: int
@@ -133,60 +139,65 @@ class Early:
             z: logs of what was measured.
             event: number of the measurement.
         """
-        known = [self._small.get(domain) for domain in domains]
+        known = [self._domains.get(domain) for domain in domains]
         if not any(known):
             return
         told = frame is self._last[0]
         cell = self._last[1] if told and self._last[1] else Cells.of(frame)
         stepped = False
-        for small, domain, setup, value in zip(known, domains, setups, z.tolist(), strict=True):
-            if small is None:
+        for domain, row, setup, value in zip(known, domains, setups, z.tolist(), strict=True):
+            if domain is None:
                 continue
-            self._small[domain] = self._small.pop(domain)
-            small.process.add(cell, value, setup, event, told=told)
-            if small.process.met > _LARGE or (
-                small.process.met > _GROWN and small.odds < _DISPENSABLE
-            ):
-                del self._small[domain]
-            elif not stepped:
+            self._domains[row] = self._domains.pop(row)
+            domain.nearest.add(cell, event, self._memory)
+            domain.exact.add(cell, value, setup, event, told=told)
+            if not stepped:
                 # One step at a time: none is to hold up everything else.
-                stepped = small.process.step()
+                stepped = domain.exact.step()
 
     def shift(self, setups: Integers, size: float, but: Sequence[int]) -> None:
-        """Move what was measured in set-ups, but for some events."""
-        for small in self._small.values():
-            small.process.shift(setups, size, but)
+        """Move what was measured in set-ups, but for some events, as the memory has."""
+        for domain in self._domains.values():
+            domain.exact.shift(setups, size, but)
 
     def forget(self, setups: Sequence[int]) -> None:
-        """Forget what was measured in set-ups whose rows stand for others now."""
-        for small in self._small.values():
-            small.process.forget(setups)
+        """Forget what was measured in set-ups whose rows stand for others, as the memory has."""
+        for domain in self._domains.values():
+            domain.exact.forget(setups)
+            domain.nearest.sweep(self._memory)
 
 
-class _Small:
-    """A domain with a process of its own.
+class _Domain:
+    """A domain's own process.
 
     Attributes:
-        process: of the domain.
+        exact: over a few hundred measurements, from which it learns what makes cells alike.
+        nearest: over all of them.
     """
 
-    def __init__(self, process: Exact) -> None:
-        self.process = process
+    def __init__(self, exact: Exact, nearest: Nearest) -> None:
+        self.exact, self.nearest = exact, nearest
         self._sums = np.array((_SHARE * _FIRMNESS, _FIRMNESS))
 
     @property
-    def share(self) -> float:
-        """How far it counts, between 0 and 1: that which would have made errors least."""
-        return min(max(float(self._sums[0] / self._sums[1]), _SURE), 1.0 - _SURE)
+    def known(self) -> bool:
+        """Whether anything was measured."""
+        return (len(self.nearest) if self.exact.grown else self.exact.count) > 0
 
     @property
     def odds(self) -> float:
-        """The log odds of its share, less by how many times more was measured than it keeps."""
-        more = max(self.process.met / MOST, 1.0)
-        return math.log(self.share / (1.0 - self.share)) - math.log(more)
+        """The log odds of its share: that which would have made errors least."""
+        share = min(max(float(self._sums[0] / self._sums[1]), _SURE), 1.0 - _SURE)
+        return math.log(share / (1.0 - share))
+
+    def told(self, cells: Cells, memory: Memory) -> tuple[Floats, Floats]:
+        """Return means `(q,)` of the logs of cells, and standard deviations `(q,)`."""
+        if self.exact.grown:
+            return self.nearest.told(cells, self.exact.learnt, memory)
+        return self.exact.told(cells)
 
     def judge(self, error: float, apart: float) -> None:
-        """Learn how far it is to count; see `Early.judge`."""
+        """Learn how far it is to count; see `Own.judge`."""
         error = min(max(error, -_CLIP), _CLIP)
         apart = min(max(apart, -_CLIP), _CLIP)
         self._sums *= _MEMORY

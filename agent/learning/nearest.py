@@ -1,0 +1,296 @@
+"""A Gaussian process over the nearest measurements of a domain, by a likeness that was learnt.
+
+What makes cells of a domain alike is learnt from a few hundred of its measurements (`exact.py`),
+and holds for all of them. A cell is predicted by those nearest to it by that likeness (Vecchia
+1988), half of them of its own hardware where they are not already: a set of neighbours that says
+nothing of the hardware says nothing of how fast that is, however near they are (that not all
+neighbours should be the nearest: Stein, Chi and Welty 2004).
+
+Which are nearest is looked up among all of them, and not in rings as by other processes. They are
+few networks in few ways to run one, and how far each of these is from a cell is found once.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.learning.exact import Cells, Hyperparameters
+from agent.learning.features import PARTS, SIZES
+from agent.learning.memory import NAMES, Memory
+from agent.learning.process import solved
+from agent.learning.rows import fitted
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+_NEAREST = 32
+"""Measurements that predict a cell."""
+
+_OF, _NAMED = 4, len(NAMES)
+"""The first of `SIZES`, and of what is named, are of the network, the others of how it is run."""
+
+_HARDWARE = 0
+"""Of `PARTS`."""
+
+_MANY, _SAMPLE, _AT_LEAST = 2_048, 512, 4
+"""Values among which the least are looked for below a bound; that is guessed from so many of
+them, and is such that so many of these lie below it."""
+
+_ONE, _OTHER = np.tril_indices(_NEAREST, -1)
+_BELOW = _ONE * _NEAREST + _OTHER
+"""Pairs of what predicts a cell, and where these stand in a matrix, below its diagonal."""
+
+_AT_ONCE = 16
+"""Cells that are looked at together, so that what they differ in stays near the processor."""
+
+
+class Nearest:
+    """Predicts by the nearest measurements of a domain; these themselves are in the memory.
+
+    Args:
+        roots: `(WIDTH,)`, weights of the law by physics.
+        metric: the metric's column in the memory.
+        slot: of its unit.
+    """
+
+    def __init__(self, roots: Floats, metric: int, slot: int) -> None:
+        self._roots = roots
+        self._metric, self._slot = metric, slot
+        self._networks = _Lines(_OF, _NAMED)
+        self._ways = _Lines(len(SIZES) - _OF, len(PARTS))
+        # Of each measurement its number, and those of its network and its way to run.
+        self._events = np.zeros(64, dtype=np.int64)
+        self._of = np.zeros((2, 64), dtype=np.int64)
+        self._first = self._end = 0
+
+    def __len__(self) -> int:
+        return self._end - self._first
+
+    def add(self, cell: Cells, event: int, memory: Memory) -> None:
+        """Add a measurement of one cell, which is or will be in the memory by its number."""
+        # What the memory has forgotten lies at the beginning.
+        while self._first < self._end and self._events[self._first] <= event - memory.rows:
+            self._first += 1
+        if 2 * self._first > max(self._end, 64):
+            self._keep(np.arange(self._first, self._end))
+        if self._end == len(self._events):
+            self._events = fitted(self._events, self._end + 1)
+            self._of = fitted(self._of.T, self._end + 1).T.copy()
+        at = self._end
+        self._events[at] = event
+        sizes, names = cell.sizes[0], cell.names[0].astype(np.int64)
+        self._of[0, at] = self._networks.number(_Line(sizes[:_OF], names))
+        self._of[1, at] = self._ways.number(_Line(sizes[_OF:], cell.parts[0]))
+        self._end += 1
+
+    def sweep(self, memory: Memory) -> None:
+        """Forget what the memory does not hold any more."""
+        places = np.arange(self._first, self._end)
+        rows = self._events[places] % memory.rows
+        self._keep(places[memory.slot[rows, self._metric] == self._slot])
+
+    def told(self, cells: Cells, learnt: Hyperparameters, memory: Memory) -> tuple[Floats, Floats]:
+        """Return means `(q,)` of the logs of cells, and standard deviations `(q,)`."""
+        names: Integers = np.concatenate((cells.names, cells.parts), axis=1, dtype=np.int64)
+        chosen = self._chosen(cells.sizes, names, learnt)
+        mean, spread = np.empty((2, len(names)))
+        for start in range(0, len(mean), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            asked = _Features(cells.sizes[some, :, None], names[some, :, None])
+            mean[some], spread[some] = self._told(
+                asked, cells.linear[some], chosen[some], learnt, memory
+            )
+        return mean, spread
+
+    def _told(
+        self,
+        asked: _Features,
+        linear: Floats,
+        chosen: Integers,
+        learnt: Hyperparameters,
+        memory: Memory,
+    ) -> tuple[Floats, Floats]:
+        """Return means and standard deviations of cells by measurements at places `(q, k)`."""
+        near = self._features(chosen)
+        events = self._events.take(chosen, mode="clip")
+        rows = events % memory.rows
+        flat = rows * memory.slot.shape[1] + self._metric
+        usable = memory.slot.reshape(-1).take(flat) == self._slot
+        usable &= (chosen >= 0) & (events >= memory.next_event - memory.rows)
+        there = memory.linear.take(rows, axis=0)
+        weighted = there * learnt.laws
+        right = near.alike(asked, learnt)
+        right += np.matmul(weighted, linear[..., None])[..., 0]
+        matrices = np.matmul(weighted, there.swapaxes(1, 2))
+        lines = matrices.reshape(len(rows), -1)
+        lines[:, _BELOW] += near.at(_ONE).alike(near.at(_OTHER), learnt)
+        lines[:, :: _NEAREST + 1] += learnt.variance + learnt.noise
+        if not usable.all():
+            right *= usable
+            matrices *= usable[:, None] & usable[:, :, None]
+            lines[:, :: _NEAREST + 1] += ~usable
+        weights = solved(matrices, right)
+        rest = memory.z.reshape(-1).take(flat) - np.matmul(there, self._roots)
+        mean = np.vecdot(weights, np.where(usable, rest, 0.0)) + np.vecdot(linear, self._roots)
+        left = np.vecdot(np.square(linear), learnt.laws) - np.vecdot(right, weights)
+        left += learnt.variance
+        return mean, np.sqrt(np.maximum(left, 0.0) + learnt.noise)
+
+    def _features(self, places: Integers) -> _Features:
+        """Return what is known of measurements at places `(q, k)`."""
+        network, way = self._of.take(places, axis=1, mode="clip")
+        sizes = np.concatenate((self._networks.sizes(network), self._ways.sizes(way)))
+        names = np.concatenate((self._networks.names(network), self._ways.names(way)))
+        return _Features(sizes.swapaxes(0, 1), names.swapaxes(0, 1))
+
+    def _chosen(self, sizes: Floats, names: Integers, learnt: Hyperparameters) -> Integers:
+        """Return `(q, _NEAREST)` places of what predicts cells, ascending; -1 for none."""
+        of_network, of_way = self._of[:, self._first : self._end]
+        of_sizes, of_names = np.split(learnt.rates, [len(SIZES)])
+        networks: dict[bytes, Singles] = {}
+        ways: dict[bytes, tuple[Singles, Integers]] = {}
+        chosen = np.full((len(sizes), _NEAREST), -1)
+        for own, size, name in zip(chosen, sizes, names, strict=True):
+            network, way = _Line(size[:_OF], name[:_NAMED]), _Line(size[_OF:], name[_NAMED:])
+            by_network = networks.get(network.key)
+            if by_network is None:
+                far = self._networks.distances(network, of_sizes[:_OF], of_names[:_NAMED])
+                by_network = networks[network.key] = far.take(of_network)
+            by_way = ways.get(way.key)
+            if by_way is None:
+                far = self._ways.distances(way, of_sizes[_OF:], of_names[_NAMED:])
+                here = self._ways.alike(way, _HARDWARE).take(of_way)
+                by_way = ways[way.key] = far.take(of_way), np.flatnonzero(here)
+            places = _of_both(by_network + by_way[0], by_way[1])
+            own[_NEAREST - len(places) :] = places
+        chosen[chosen >= 0] += self._first
+        return chosen
+
+    def _keep(self, places: Integers) -> None:
+        """Keep the measurements at some places, and what lines these have."""
+        self._events[: len(places)] = self._events[places]
+        for own, lines in zip(self._of, (self._networks, self._ways), strict=True):
+            own[: len(places)] = lines.keep(own[places])
+        self._first, self._end = 0, len(places)
+
+
+class _Features(NamedTuple):
+    """Sizes `(q, sizes, k)` and names `(q, names, k)` of `k` cells for each of `q`."""
+
+    sizes: Floats
+    names: Integers
+
+    def at(self, places: Integers) -> _Features:
+        """Return those of some of the `k`."""
+        return _Features(self.sizes.take(places, axis=2), self.names.take(places, axis=2))
+
+    def alike(self, other: _Features, learnt: Hyperparameters) -> Floats:
+        """Return `(q, k)` covariances with others, but for those of the law."""
+        apart = self.sizes - other.sizes
+        far = np.matmul(learnt.rates[: len(SIZES)], np.abs(apart, out=apart))
+        differ = (self.names != other.names).astype(float)
+        far += np.matmul(learnt.rates[len(SIZES) :], differ)
+        alike: Floats = np.exp(np.negative(far, out=far), out=far)
+        alike *= learnt.variance
+        return alike
+
+
+class _Line(NamedTuple):
+    """Sizes and names of a network, or of a way to run one."""
+
+    sizes: Floats
+    names: Integers
+
+    @property
+    def key(self) -> bytes:
+        """What it is recognised by."""
+        return self.sizes.tobytes() + self.names.tobytes()
+
+
+class _Lines:
+    """Different lines, numbered in the order in which they came.
+
+    Args:
+        sizes: how many sizes a line has.
+        names: how many names.
+    """
+
+    def __init__(self, sizes: int, names: int) -> None:
+        # A column for each.
+        self._sizes = np.zeros((sizes, 16))
+        self._names = np.zeros((names, 16), dtype=np.int64)
+        self._known: dict[bytes, int] = {}
+
+    def number(self, line: _Line) -> int:
+        """Return which line this is; it may be a new one."""
+        count = len(self._known)
+        at = self._known.setdefault(line.key, count)
+        if at == count:
+            self._sizes = fitted(self._sizes.T, at + 1).T.copy()
+            self._names = fitted(self._names.T, at + 1).T.copy()
+            self._sizes[:, at], self._names[:, at] = line.sizes, line.names
+        return at
+
+    def sizes(self, lines: Integers) -> Floats:
+        """Return `(sizes, ...)` of lines."""
+        return self._sizes.take(lines, axis=1)
+
+    def names(self, lines: Integers) -> Integers:
+        """Return `(names, ...)` of lines."""
+        return self._names.take(lines, axis=1)
+
+    def distances(self, line: _Line, of_sizes: Floats, of_names: Floats) -> Singles:
+        """Return `(n,)`, how far all lines are from one, by what steps and other names cost."""
+        n = len(self._known)
+        far = np.matmul(of_sizes, np.abs(self._sizes[:, :n] - line.sizes[:, None]))
+        far += np.matmul(of_names, (self._names[:, :n] != line.names[:, None]).astype(float))
+        rounded: Singles = far.astype(np.float32)
+        return rounded
+
+    def alike(self, line: _Line, column: int) -> NDArray[np.bool_]:
+        """Return `(n,)`, which lines have a name of this one."""
+        has: NDArray[np.bool_] = self._names[column, : len(self._known)] == line.names[column]
+        return has
+
+    def keep(self, lines: Integers) -> Integers:
+        """Keep the lines that are named, and return their numbers anew."""
+        kept, places = np.unique(lines, return_inverse=True)
+        keys = list(self._known)
+        self._known = {keys[one]: at for at, one in enumerate(kept.tolist())}
+        self._sizes[:, : len(kept)] = self._sizes[:, kept]
+        self._names[:, : len(kept)] = self._names[:, kept]
+        return places
+
+
+def _of_both(far: Singles, here: Integers) -> list[int]:
+    """Return places, ascending: those nearest of all, and those nearest of what is `here`."""
+    nearest = _least(far, _NEAREST).tolist()
+    own = here[_least(far.take(here), _NEAREST)].tolist()
+    chosen = dict.fromkeys(nearest[: _NEAREST // 2])
+    for place in own + nearest:
+        if len(chosen) == _NEAREST:
+            break
+        chosen[place] = None
+    return sorted(chosen)
+
+
+def _least(values: Singles, count: int) -> Integers:
+    """Return the places of the least values, in their order, the later of equals first."""
+    places = np.arange(len(values))
+    if len(values) > _MANY:
+        step = len(values) // _SAMPLE
+        some = values[::step]
+        bound = np.partition(some, rank := _AT_LEAST + 2 * count // step)[rank]
+        found = np.flatnonzero(values <= bound)
+        if len(found) >= count:
+            places = found
+    if len(places) > 4 * count:
+        bound = np.partition(values[places], count - 1)[count - 1]
+        places = places[values[places] <= bound]
+    order = np.lexsort((-places, values[places]))[:count]
+    chosen: Integers = places[order]
+    return chosen

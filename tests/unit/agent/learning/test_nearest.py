@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from agent.learning.catalogue import catalogue
+from agent.learning.cell import Cell
+from agent.learning.exact import Cells, Exact, Hyperparameters
+from agent.learning.features import SIZES, WIDTH, frame_of
+from agent.learning.memory import Memory
+from agent.learning.nearest import Nearest, _least
+
+Floats = NDArray[np.float64]
+NO_LAW = np.zeros(WIDTH)
+SLOT = 3
+
+
+def some(count: int, seed: int = 1, hardware: Sequence[str] = ("h1", "h2", "h3")) -> list[Cell]:
+    chance = random.Random(seed)
+    return [
+        Cell(
+            f"m{chance.randrange(12)}",
+            chance.choice(hardware),
+            gmacs=1.0 + chance.randrange(6),
+            batch_size=chance.choice([1.0, 2.0, 4.0, 8.0, 16.0]),
+            runtime=chance.choice(["r1", "r2", "r3"]),
+            task="inference",
+        )
+        for _ in range(count)
+    ]
+
+
+def value(one: Cell) -> float:
+    return {"h1": 0.0, "h2": 1.0, "h3": 2.5}[one.hardware] + 0.3 * np.log(one.batch_size or 1.0)
+
+
+def cells_of(cells: Sequence[Cell]) -> Cells:
+    return Cells.of(frame_of(cells, catalogue()))
+
+
+def taught(
+    known: Sequence[Cell], rows: int = 4_096, nearest: Nearest | None = None
+) -> tuple[Nearest, Memory]:
+    nearest = nearest or Nearest(NO_LAW, 0, SLOT)
+    memory = Memory(1, [1.0] * len(SIZES), [[1.0] * 9], rows=rows)
+    for one in known:
+        frame = frame_of([one], catalogue())
+        nearest.add(Cells.of(frame), memory.next_event, memory)
+        z = np.array([value(one)])
+        memory.add(frame, [SLOT], z, z, np.array([1]))
+    return nearest, memory
+
+
+@pytest.fixture(scope="module")
+def learnt() -> Hyperparameters:
+    process = Exact(NO_LAW)
+    for number, one in enumerate(some(150)):
+        process.add(cells_of([one]), value(one), 0, number)
+        process.step()
+    return process.learnt
+
+
+def test_all_of_a_few_measurements_tell_what_an_exact_process_does() -> None:
+    known, asked = some(32), cells_of(some(15, seed=2))
+    process = Exact(NO_LAW)
+    for number, one in enumerate(known):
+        process.add(cells_of([one]), value(one), 0, number)
+    nearest, memory = taught(known)
+
+    told = nearest.told(asked, process.learnt, memory)
+
+    np.testing.assert_allclose(told, process.told(asked), rtol=1e-6, atol=1e-8)
+
+
+def test_many_measurements_are_predicted_by_those_nearest(learnt: Hyperparameters) -> None:
+    nearest, memory = taught(some(3_000))
+    asked = some(50, seed=2)
+
+    mean, spread = nearest.told(cells_of(asked), learnt, memory)
+
+    np.testing.assert_allclose(mean, [value(one) for one in asked], atol=0.05)
+    assert spread.max() < 0.2
+
+
+def test_some_of_its_own_hardware_are_among_those_that_predict(learnt: Hyperparameters) -> None:
+    """Else a network measured often elsewhere would say nothing of hardware just met."""
+    elsewhere = [one._replace(model="a", gmacs=1.0) for one in some(400, hardware=("h1", "h2"))]
+    here = [one._replace(model="b", gmacs=6.0) for one in some(20, hardware=("h3",))]
+    asked = cells_of([here[0]._replace(model="a", gmacs=1.0)])
+
+    (before, _), (after, _) = (
+        nearest.told(asked, learnt, memory)
+        for nearest, memory in (taught(elsewhere), taught([*elsewhere, *here]))
+    )
+
+    # What was measured of it is at least 1.5 (log) slower.
+    assert after[0] > before[0] + 0.4
+
+
+def test_no_answer_depends_on_what_is_asked_beside_it(learnt: Hyperparameters) -> None:
+    nearest, memory = taught(some(2_500))
+    asked = some(40, seed=4)
+
+    together = np.array(nearest.told(cells_of(asked), learnt, memory))
+    alone = np.array([nearest.told(cells_of([one]), learnt, memory) for one in asked])
+
+    assert np.array_equal(together, alone[..., 0].T)
+
+
+def test_what_the_memory_forgot_counts_no_more(learnt: Hyperparameters) -> None:
+    known = some(600)
+    nearest, memory = taught(known)
+    (asked,) = some(1, seed=5)
+    before, _ = nearest.told(cells_of([asked]), learnt, memory)
+
+    memory.slot[:300] = 0
+    marked = nearest.told(cells_of([asked]), learnt, memory)[0]
+    nearest.sweep(memory)
+    swept = nearest.told(cells_of([asked]), learnt, memory)[0]
+
+    assert len(nearest) == 300
+    assert marked != before
+    fresh, anew = taught(known[300:])
+    np.testing.assert_allclose(swept, fresh.told(cells_of([asked]), learnt, anew)[0], rtol=1e-9)
+
+
+def test_it_keeps_as_many_as_the_memory(learnt: Hyperparameters) -> None:
+    known = some(1_000)
+    nearest, memory = taught(known, rows=300)
+
+    assert len(nearest) == 300
+    fresh, anew = taught(known[-300:])
+    asked = cells_of(some(20, seed=6))
+    np.testing.assert_allclose(
+        nearest.told(asked, learnt, memory), fresh.told(asked, learnt, anew), rtol=1e-9
+    )
+
+
+def test_without_a_measurement_the_law_is_told(learnt: Hyperparameters) -> None:
+    nearest, memory = taught(some(40))
+    memory.slot[:] = 0
+    nearest.sweep(memory)
+
+    mean, spread = nearest.told(cells_of(some(2)), learnt, memory)
+
+    assert mean.tolist() == [0.0, 0.0]
+    assert (spread > 0.5).all()
+
+
+def test_the_same_again_and_again_stays_finite(learnt: Hyperparameters) -> None:
+    (one,) = some(1)
+    nearest, memory = taught([one] * 3_000)
+
+    mean, spread = nearest.told(cells_of([one]), learnt, memory)
+
+    assert mean[0] == pytest.approx(value(one), abs=0.01)
+    assert 0.0 < spread[0] < 0.2
+
+
+@given(
+    values=st.lists(st.integers(0, 400), min_size=1, max_size=40),
+    repeats=st.integers(1, 200),
+    count=st.integers(1, 40),
+)
+def test_the_least_are_the_least_and_the_later_of_equals(
+    values: list[int], repeats: int, count: int
+) -> None:
+    every = np.array(values * repeats, dtype=np.float32)
+
+    places = _least(every, count).tolist()
+
+    order = sorted(range(len(every)), key=lambda place: (every[place], -place))
+    assert places == order[:count]

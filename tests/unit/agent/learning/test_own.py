@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from agent.learning.catalogue import catalogue
+from agent.learning.cell import Cell
+from agent.learning.exact import MOST
+from agent.learning.features import SIZES, WIDTH, Frame, frame_of
+from agent.learning.memory import Memory
+from agent.learning.own import Own
+
+DOMAIN, OTHER = 4, 7
+SLOT = 1
+NO_LAW = np.zeros(WIDTH)
+
+
+def frame(*batches: float, hardware: str = "h") -> Frame:
+    return frame_of(
+        [Cell("a", hardware, gmacs=1.0, batch_size=one) for one in batches], catalogue()
+    )
+
+
+class Learning:
+    """A memory, and the processes of its domains, which learn one after the other."""
+
+    def __init__(self, *domains: int, rows: int = 2_048) -> None:
+        self.memory = Memory(1, [1.0] * len(SIZES), [[1.0] * 9], rows=rows)
+        self.own = Own(self.memory)
+        for domain in domains:
+            self.own.start(domain, 0, SLOT, NO_LAW)
+
+    def learn(self, domains: list[int], batch: float, z: float) -> None:
+        one, here = frame(batch), [1] * len(domains)
+        event = self.memory.next_event
+        self.own.learn(one, domains, here, np.full(len(domains), z), event)
+        self.memory.add(one, [SLOT], np.array([z]), np.array([z]), np.array([1]))
+
+    def of(self, domain: int, *batches: float) -> tuple[list[float], list[float]]:
+        told = self.own.told(frame(*batches), np.full((len(batches), 1), domain))
+        assert told is not None
+        return told.mean[:, 0].tolist(), told.odds[:, 0].tolist()
+
+
+def taught(count: int, *domains: int, rows: int = 2_048) -> Learning:
+    learning = Learning(*(domains or (DOMAIN,)), rows=rows)
+    for number in range(count):
+        batch = float(1 + number % 16)
+        learning.learn(list(domains or (DOMAIN,)), batch, np.log(batch))
+    return learning
+
+
+@pytest.mark.parametrize("count", [40, MOST + 40])
+def test_a_domain_is_told_and_no_other(count: int) -> None:
+    learning = taught(count)
+
+    told = learning.own.told(frame(4.0, 8.0), np.array([[DOMAIN, OTHER]] * 2))
+
+    assert told is not None
+    assert told.known.tolist() == [[True, False]] * 2
+    assert told.mean[:, 0] == pytest.approx(np.log([4.0, 8.0]), abs=0.05)
+    assert learning.own.told(frame(4.0), np.array([[OTHER]])) is None
+
+
+def test_cells_of_several_domains_are_told_each_by_its_own() -> None:
+    learning = taught(20, DOMAIN, OTHER)
+    learning.learn([OTHER], 4.0, 3.0)
+
+    told = learning.own.told(frame(4.0, 4.0), np.array([[DOMAIN, OTHER], [OTHER, DOMAIN]]))
+
+    assert told is not None
+    assert told.mean[0].tolist() == told.mean[1][::-1].tolist()
+    assert told.mean[0, 0] != told.mean[0, 1]
+
+
+def test_who_errs_less_counts_more() -> None:
+    learning = taught(40)
+    own = learning.own
+    (first,) = learning.of(DOMAIN, 4.0)[1]
+
+    for _ in range(300):
+        # Others are right, and the process lies beside them.
+        own.judge(np.array([DOMAIN]), np.array([0.01]), np.array([0.3]))
+    (wrong,) = learning.of(DOMAIN, 4.0)[1]
+    for _ in range(600):
+        own.judge(np.array([DOMAIN]), np.array([0.3]), np.array([0.3]))
+    (right,) = learning.of(DOMAIN, 4.0)[1]
+
+    assert first > 0.0
+    assert wrong < -1.0
+    assert right > first
+
+
+def test_a_grown_domain_learns_from_every_measurement() -> None:
+    learning = taught(2 * MOST)
+    before, _ = learning.of(DOMAIN, 200.0)
+
+    learning.learn([DOMAIN], 200.0, 1.0)
+
+    after, _ = learning.of(DOMAIN, 200.0)
+    assert before[0] > 3.0
+    assert after[0] == pytest.approx(1.0, abs=0.2)
+
+
+@pytest.mark.parametrize("count", [60, MOST + 60])
+def test_a_shift_moves_what_was_measured_before_it(count: int) -> None:
+    learning = taught(count)
+    (before,), _ = learning.of(DOMAIN, 4.0)
+    setups = np.array([1])
+
+    learning.memory.shift(0, setups, 0.5, ())
+    learning.own.shift(setups, 0.5, ())
+
+    assert learning.of(DOMAIN, 4.0)[0][0] - before == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("count", [60, MOST + 60])
+def test_what_is_forgotten_is_told_no_more(count: int) -> None:
+    learning = taught(count)
+
+    learning.memory.forget_paths([1])
+    learning.own.forget([1])
+
+    assert learning.own.told(frame(4.0), np.array([[DOMAIN]])) is None
+
+
+def test_what_the_memory_has_no_room_for_is_forgotten() -> None:
+    learning = taught(3 * MOST, rows=MOST)
+    assert len(learning.own._domains[DOMAIN].nearest) == MOST
+
+
+def test_domains_are_bounded_and_those_unused_for_longest_go() -> None:
+    learning = taught(5, DOMAIN, OTHER)
+    for domain in range(100, 131):
+        learning.own.start(domain, 0, SLOT, NO_LAW)
+        learning.learn([domain, DOMAIN], 1.0, 0.0)
+
+    assert learning.own.told(frame(1.0), np.array([[OTHER]])) is None
+    assert learning.own.told(frame(1.0), np.array([[DOMAIN]])) is not None
+
+
+def test_a_row_that_stands_for_another_domain_starts_anew() -> None:
+    learning = taught(20)
+
+    learning.own.start(DOMAIN, 0, SLOT, NO_LAW)
+
+    assert learning.own.told(frame(1.0), np.array([[DOMAIN]])) is None
+
+
+def test_a_copy_goes_on_bit_for_bit() -> None:
+    learning = taught(MOST + 50)
+
+    copy = pickle.loads(pickle.dumps(learning))
+
+    for each in (learning, copy):
+        for batch in (3.0, 40.0, 5.0):
+            each.learn([DOMAIN], batch, 1.0)
+    assert copy.of(DOMAIN, 4.0, 7.0, 40.0) == learning.of(DOMAIN, 4.0, 7.0, 40.0)
