@@ -96,6 +96,8 @@ class Dispatcher:
     def worker_for(self, request: ExecuteRequest) -> WorkerState:
         """Return the worker that a request names, or the first by name that has its models.
 
+        Of several it is one that has the backend that is asked for.
+
         Raises:
             BadInput: the named worker is unknown or lacks a model.
             Unavailable: nobody is there who has the models.
@@ -113,9 +115,16 @@ class Dispatcher:
                     "models", f"{found.worker_id} has no {', '.join(missing)}", _held(found)
                 )
             return found
-        for one in online:
-            if is_wanted(one, request) and names <= {held.model for held in one.models}:
+        able = [
+            one
+            for one in online
+            if is_wanted(one, request) and names <= {held.model for held in one.models}
+        ]
+        for one in able:
+            if request.backend in (None, *one.backends):
                 return one
+        if able:
+            return able[0]  # it says itself, with the reason, that it lacks the backend
         there = "; ".join(f"{one.worker_id} has {_held(one)}" for one in online) or "none is there"
         raise Unavailable(f"no worker has {', '.join(sorted(names))}: {there}")
 
@@ -224,7 +233,7 @@ def is_wanted(worker: WorkerState, request: ExecuteRequest) -> bool:
     return (
         worker.kind == kind
         and request.browser in (None, browser)
-        # A native worker says itself, with the reason, that it lacks a backend.
+        # Where no native worker has the backend, one is asked all the same: it says why.
         and (worker.kind == "native" or request.backend in (None, *worker.backends))
         and not _quarantined(worker, request)
     )

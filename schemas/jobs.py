@@ -184,7 +184,10 @@ class JobResult(Message):
     waves: list[list[str]] = []
     models: list[ModelMeasured] = []
     wall_time_ms: Spread | None = Field(None, description="First start to last end")
-    peak_memory_mb: float | None = Field(None, description="Of the process, above an idle one")
+    peak_memory_mb: float | None = Field(
+        None,
+        description="Of the process, or of a GPU that tells no processes apart, above an idle one",
+    )
     power_w: float | None = Field(None, description="Mean, where the platform tells it")
     energy_j: float | None = Field(None, description="Of one execution, where it is told")
     reuse: EmbeddingReuse | None = Field(

@@ -53,21 +53,29 @@ def worker(
         Path, typer.Option("--models", help="Folder of models, as `make models` fills it.")
     ] = MODELS_FOLDER,
     worker_id: Annotated[str | None, typer.Option("--id", help="Its name on the bus.")] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="cpu or cuda; cuda where a GPU answers, else cpu, if left out."),
+    ] = None,
     broker: opt.Broker = None,
     config: opt.Config = None,
 ) -> None:
     """Run models on this machine as the bus asks, until told to stop (SIGTERM, Ctrl-C).
 
-    Needs the extra `worker`: pip install 'placewise[worker]'.
+    Needs the extra `worker`: pip install 'placewise[worker]', or `gpu` for an NVIDIA GPU. A machine
+    with both runs two workers, one with each backend.
     """
     settings = load_settings(config, broker=broker)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, models, worker_id))
+        runner.run(_serve(settings, models, worker_id, backend))
 
 
-async def _serve(settings: Settings, folder: Path, worker_id: str | None) -> None:
+async def _serve(
+    settings: Settings, folder: Path, worker_id: str | None, backend: str | None
+) -> None:
     try:
         # Heavy, and not installed with everything: only who runs models needs it.
+        from agent.worker.device import chosen  # noqa: PLC0415
         from agent.worker.engine import Engine  # noqa: PLC0415
         from agent.worker.making import load_manifest  # noqa: PLC0415
         from agent.worker.service import (  # noqa: PLC0415
@@ -79,11 +87,11 @@ async def _serve(settings: Settings, folder: Path, worker_id: str | None) -> Non
     except ModuleNotFoundError as error:
         raise Unavailable(f"{error.name} is missing: pip install 'placewise[worker]'") from None
     manifest = await asyncio.to_thread(load_manifest, folder)
-    engine = Engine(folder, manifest)
+    device = await asyncio.to_thread(chosen, backend)
+    engine = Engine(folder, manifest, device=device)
     since = datetime.now(UTC)
-    state = await asyncio.to_thread(
-        native_state, worker_id or new_worker_id(socket.gethostname()), engine, manifest, since
-    )
+    name = worker_id or new_worker_id(socket.gethostname(), device)
+    state = await asyncio.to_thread(native_state, name, engine, manifest, since)
     bus = wiring.worker_bus(settings, state.worker_id, gone(state.worker_id, since))
     service = WorkerService(state, bus, engine)
     loop = asyncio.get_running_loop()

@@ -7,8 +7,15 @@ is what a serving process would do; more threads than cores only get in each oth
 **Times** are those of executions with everything loaded, after one that is not counted. What
 loading and the first run took is told apart.
 
+On a GPU they include what goes there and comes back: inputs are copied to it and outputs from it,
+as in a process that serves requests. Each model of a wave has a CUDA stream of its own, which is
+onnxruntime's default, so that the GPU may run them at once.
+
 **Memory** is measured in a pass of its own, which loads the models of each wave when the wave
 starts and gives them back when it ends: its peak is what the strategy needs.
+
+**Energy** is the device's, over all counted executions. Where these take too short a time for its
+counter, more executions follow, which count for nothing else.
 """
 
 from __future__ import annotations
@@ -18,7 +25,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -26,16 +33,26 @@ from typing import Any, Final
 import onnxruntime
 
 from agent.worker import gauges
+from agent.worker.device import Device, Processor
+from agent.worker.energy import Meter
 from agent.worker.feeding import CHECK_BATCH, Array, made_inputs, wrong_output
+from agent.worker.opening import RUNTIME_ERRORS, FellBack, opened
 from schemas.jobs import JobModel, JobOutcome, JobResult, ModelMeasured, RunJob, Spread
 from schemas.models import ModelFile, ModelManifest
 
-_PROVIDERS: Final = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_BACKENDS: Final = {provider: backend for backend, provider in _PROVIDERS.items()}
 _SESSIONS: Final = 32
 """Sessions that are kept for later jobs; the oldest are released first."""
 
-_NO_MEMORY: Final = ("bad_alloc", "bad allocation", "failed to allocate", "out of memory")
+_NO_MEMORY: Final = (
+    *("bad_alloc", "bad allocation", "failed to allocate", "out of memory"),
+    *("cuda failure 2:", "alloc_failed", "allocation_failed"),  # CUDA, cuBLAS and cuDNN
+)
+
+_FAILURES: Final[tuple[type[Exception], ...]] = (
+    *(RuntimeError, ValueError, MemoryError),
+    *RUNTIME_ERRORS,
+)
+"""What a model may do wrong; a job in which it does has failed, and the next is taken."""
 
 
 class Refused(Exception):
@@ -52,7 +69,6 @@ class _Session:
 
     model: ModelFile
     run: Callable[[Mapping[str, Array]], dict[str, Array]]
-    backend: str
     load_ms: float
     first_run_ms: float
     fresh: bool = True
@@ -93,22 +109,29 @@ class Engine:
         folder: where the manifest's files are.
         manifest: what is in there.
         cores: how many threads a model alone has; those of this process if left out.
+        device: what runs the models; the processor if left out.
     """
 
-    def __init__(self, folder: Path, manifest: ModelManifest, cores: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        manifest: ModelManifest,
+        cores: int | None = None,
+        device: Device | None = None,
+    ) -> None:
+        self.device = device or Processor()
         self._folder = folder
         self._manifest = manifest
         self._cores = cores or gauges.cores()
-        self._sessions: dict[tuple[str, int, str], _Session] = {}
-        self._checked: dict[tuple[str, str], str | None] = {}
+        self._sessions: dict[tuple[str, int], _Session] = {}
+        self._checked: dict[str, str | None] = {}
         self._memory: dict[tuple[str, int], float] = {}
         self._threads = ThreadPoolExecutor(self._most_at_once(), thread_name_prefix="model")
 
     @property
     def backends(self) -> list[str]:
-        """What models can be run on here, the worker's own first."""
-        there = onnxruntime.get_available_providers()
-        return [backend for backend in ("cuda", "cpu") if _PROVIDERS[backend] in there]
+        """What models can be run on here: one device, so that nothing is told of another."""
+        return [self.device.backend]
 
     @property
     def runtime(self) -> str:
@@ -134,8 +157,9 @@ class Engine:
             return self._measured(job, worker_id, cancelled)
         except Refused as refusal:
             outcome, message = refusal.outcome, str(refusal)
-        except (RuntimeError, ValueError, MemoryError) as error:
-            # onnxruntime raises its own kinds of these for whatever a model does wrong.
+        except FellBack as error:
+            outcome, message = "refused", str(error)
+        except _FAILURES as error:
             message = f"{type(error).__name__}: {error}"[:400]
             full = isinstance(error, MemoryError) or any(
                 word in message.lower() for word in _NO_MEMORY
@@ -154,10 +178,10 @@ class Engine:
 
     def _measured(self, job: RunJob, worker_id: str, cancelled: Callable[[], bool]) -> JobResult:
         deadline = time.monotonic() + job.deadline_s
-        backend = self._backend(job)
+        self._refuse_others(job)
         waves = self._waves(job)
-        peak = self._peak(waves, backend) if job.measure_memory else None
-        sessions = [self._loaded(wave, backend) for wave in waves]
+        peak = self._peak(waves) if job.measure_memory else None
+        sessions = [self._loaded(wave) for wave in waves]
         loaded = {
             one.model.id: (one.load_ms, one.first_run_ms)
             for wave in sessions
@@ -167,22 +191,21 @@ class Engine:
         if job.warm_up:
             self._execute(waves, sessions)  # not counted: it warms what loading left cold
         laps: list[_Lap] = []
-        joules: list[float] = []
+        meter = Meter(self.device.energy_j, self.device.tick_s, self.device.window_s)
         for _ in range(job.repeats):
             if cancelled():
                 raise Refused("cancelled")
             if time.monotonic() > deadline:
                 raise Refused(f"not done within {job.deadline_s:g} s", "too_late")
-            before = gauges.energy_j()
             laps.append(self._execute(waves, sessions))
-            after = gauges.energy_j()
-            if before is not None and after is not None and after > before:
-                joules.append(after - before)
+            meter.executed()
+        while meter.wants_more and not cancelled() and time.monotonic() < deadline:
+            self._execute(waves, sessions)
+            meter.executed()
+        drawn = meter.drawn()
         for wave in sessions:
             for one in wave.values():
                 one.fresh = False
-        wall = _spread([lap.wall_ms for lap in laps])
-        energy = statistics.median(joules) if joules else None
         units = {name: unit for wave in waves for unit in wave for name in unit.names}
         return JobResult(
             job_id=job.job_id,
@@ -191,13 +214,12 @@ class Engine:
             strategy=job.strategy,
             waves=job.waves,
             models=[
-                self._model(model, job, backend, units[model.model], laps, loaded)
-                for model in job.models
+                self._model(model, job, units[model.model], laps, loaded) for model in job.models
             ],
-            wall_time_ms=wall,
+            wall_time_ms=_spread([lap.wall_ms for lap in laps]),
             peak_memory_mb=peak,
-            energy_j=energy,
-            power_w=None if energy is None else energy / wall.median * 1_000,
+            energy_j=drawn.joules,
+            power_w=drawn.watts,
             decision_id=job.decision_id,
         )
 
@@ -205,7 +227,6 @@ class Engine:
         self,
         asked: JobModel,
         job: RunJob,
-        backend: str,
         unit: _Unit,
         laps: Sequence[_Lap],
         loaded: Mapping[str, tuple[float, float]],
@@ -216,25 +237,20 @@ class Engine:
             model=asked.model,
             batch_size=asked.batch_size,
             runs=asked.runs,
-            requested_backend=job.backend or backend,
-            actual_backend=backend,
+            requested_backend=job.backend or self.device.backend,
+            actual_backend=self.device.backend,
             load_ms=math.fsum(load for load, _ in times),
             first_run_ms=math.fsum(first for _, first in times) if times else None,
             start_ms=statistics.median(start for start, _ in spans),
             latency_ms=_spread([end - start for start, end in spans]),
             memory_mb=self._memory.get((asked.model, asked.batch_size)),
             shared_encoder=unit.encoder if len(unit.names) > 1 else None,
-            output_checked=all(
-                self._checked.get((file, backend), "") is None for file in unit.files
-            ),
+            output_checked=all(self._checked.get(file, "") is None for file in unit.files),
         )
 
-    def _backend(self, job: RunJob) -> str:
-        if job.backend is None:
-            return self.backends[0]
-        if job.backend not in self.backends:
+    def _refuse_others(self, job: RunJob) -> None:
+        if job.backend is not None and job.backend not in self.backends:
             raise Refused(f"backend {job.backend}: here are {', '.join(self.backends)}")
-        return job.backend
 
     def _waves(self, job: RunJob) -> list[list[_Unit]]:
         asked = {one.model: one for one in job.models}
@@ -270,58 +286,61 @@ class Engine:
             running = [
                 self._threads.submit(_run, unit, held, lap, origin, together) for unit in wave
             ]
+            wait(running)  # what one of them raises must not leave the others running
             for one in running:
                 one.result()
         return lap
 
-    def _peak(self, waves: Sequence[Sequence[_Unit]], backend: str) -> float:
+    def _peak(self, waves: Sequence[Sequence[_Unit]]) -> float:
         """Return the peak of memory over an execution that holds a wave's models only."""
-        self._sessions.clear()
-        gauges.give_back()
-        idle = gauges.memory_mb()
-        gauges.begin_peak()
+        device = self.device
+        self._release()
+        if device.keeps_code and not all(
+            file in self._checked for wave in waves for unit in wave for file in unit.files
+        ):
+            for wave in waves:
+                self._execute([wave], [self._loaded(wave)])
+                self._release()
+        device.begin_peak()
+        idle = device.memory_mb()
         for wave in waves:
-            before = gauges.memory_mb()
-            held = self._loaded(wave, backend)
+            before = device.memory_mb()
+            held = self._loaded(wave)
             self._execute([wave], [held])
+            after = device.memory_mb()
             if len(wave) == 1 and len(wave[0].names) == 1:
                 batch = next(iter(wave[0].feed.values())).shape[:1]
                 key = (wave[0].names[0], batch[0] if batch else 1)
-                self._memory[key] = max(0.1, gauges.memory_mb() - before)
+                self._memory[key] = max(0.1, after - before)
             held.clear()
-            self._sessions.clear()
-            gauges.give_back()
-        return max(0.1, gauges.peak_mb() - idle)
+            self._release()
+        return max(0.1, device.peak_mb() - idle)
+
+    def _release(self) -> None:
+        self._sessions.clear()
+        self.device.give_back()
 
     # Sessions
 
-    def _loaded(self, wave: Sequence[_Unit], backend: str) -> dict[str, _Session]:
+    def _loaded(self, wave: Sequence[_Unit]) -> dict[str, _Session]:
         threads = max(1, self._cores // len(wave))
-        return {file: self._session(file, threads, backend) for unit in wave for file in unit.files}
+        return {file: self._session(file, threads) for unit in wave for file in unit.files}
 
-    def _session(self, name: str, threads: int, backend: str) -> _Session:
-        key = (name, threads, backend)
+    def _session(self, name: str, threads: int) -> _Session:
+        key = (name, threads)
         found = self._sessions.pop(key, None)
         if found is None:
-            found = self._load(name, threads, backend)
+            found = self._load(name, threads)
         self._sessions[key] = found  # the newest last
         while len(self._sessions) > _SESSIONS:
             del self._sessions[next(iter(self._sessions))]
         return found
 
-    def _load(self, name: str, threads: int, backend: str) -> _Session:
+    def _load(self, name: str, threads: int) -> _Session:
         model = self._manifest.find(name)
         assert model is not None, "a manifest holds the parts of its models"
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Threads that wait by spinning would keep cores from the models of the next wave.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         began = time.perf_counter()
-        session = onnxruntime.InferenceSession(
-            self._folder / model.file, options, providers=[_PROVIDERS[backend]]
-        )
+        session = opened(self._folder / model.file, self.device.backend, threads)
         loaded = time.perf_counter()
         names = [one.name for one in session.get_outputs()]
 
@@ -331,11 +350,10 @@ class Engine:
 
         outputs = run(made_inputs(model, CHECK_BATCH, {}))
         first = time.perf_counter()
-        actual = _BACKENDS.get(session.get_providers()[0], "other")
-        self._checked[name, actual] = wrong_output(model.outputs, outputs)
-        if self._checked[name, actual] is not None:
-            raise Refused(f"{name} on {actual}: {self._checked[name, actual]}", "wrong_output")
-        return _Session(model, run, actual, 1e3 * (loaded - began), 1e3 * (first - loaded))
+        wrong = self._checked[name] = wrong_output(model.outputs, outputs)
+        if wrong is not None:
+            raise Refused(f"{name} on {self.device.backend}: {wrong}", "wrong_output")
+        return _Session(model, run, 1e3 * (loaded - began), 1e3 * (first - loaded))
 
     def _most_at_once(self) -> int:
         return max(4, len(self._manifest.models))

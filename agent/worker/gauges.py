@@ -1,4 +1,4 @@
-"""What this machine tells of itself: its name, its memory, the energy that it has drawn."""
+"""What a machine tells of itself and its processor: name, memory, energy drawn, warmth."""
 
 from __future__ import annotations
 
@@ -90,12 +90,12 @@ def gauges(system: Path = Path("/sys")) -> Gauges:
     warm = [one for one in told if _COLDEST_C < one < _HOTTEST_C]
     return Gauges(
         temperature_c=max(warm, default=None),
-        on_battery=_on_battery(system),
+        on_battery=on_battery(system),
         tells_energy=energy_j() is not None,
     )
 
 
-def _on_battery(system: Path) -> bool | None:
+def on_battery(system: Path = Path("/sys")) -> bool | None:
     """Return whether a battery is drawn from; None where no supply is told, as in most servers."""
     supplies = list(system.glob(_SUPPLIES))
     # A mouse has a battery too: its scope is `Device`.

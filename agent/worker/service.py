@@ -14,13 +14,13 @@ import structlog
 
 from agent.bus.port import Bus, Delivery, Outgoing
 from agent.worker import gauges
+from agent.worker.device import Device
 from agent.worker.engine import Engine
 from agent.worker.report import execution_of
 from schemas import topics
 from schemas.errors import BadInput, ErrorReply
 from schemas.events import EXECUTION_TYPE, envelope
 from schemas.jobs import CancelJob, Gauges, HeldModel, JobResult, RunJob, WorkerState, decode_job
-from schemas.measurement import HardwareSpec
 from schemas.models import ModelManifest
 
 REMEMBERED_RESULTS = 256
@@ -38,19 +38,16 @@ log = structlog.get_logger(__name__)
 def native_state(
     worker_id: str, engine: Engine, manifest: ModelManifest, since: datetime
 ) -> WorkerState:
-    """Return what the native worker of this machine says of itself."""
+    """Return what a native worker says of itself and of its device."""
     return WorkerState(
         worker_id=worker_id,
         kind="native",
         status="online",
         since=since,
-        hardware=HardwareSpec(
-            name=gauges.hardware_name(),
-            hardware_class="gpu" if engine.backends[0] == "cuda" else "cpu",
-        ),
+        hardware=engine.device.hardware(),
         host=socket.gethostname(),
-        memory_mb=gauges.machine_memory_mb(),
-        gauges=gauges.gauges(),
+        memory_mb=engine.device.total_memory_mb(),
+        gauges=engine.device.gauges(),
         cores=gauges.cores(),
         runtime=engine.runtime,
         backends=engine.backends,
@@ -203,10 +200,10 @@ class WorkerService:
         )
 
     async def _tell_gauges(self) -> None:
-        """Tell the state anew when the machine is warmer, cooler, or runs on something else."""
+        """Tell the state anew when the device is warmer, cooler, or runs on something else."""
         while True:
             await asyncio.sleep(GAUGE_SECONDS)
-            now = await asyncio.to_thread(gauges.gauges)
+            now = await asyncio.to_thread(self._engine.device.gauges)
             if _differs(self._state.gauges, now):
                 self._state = self._state.model_copy(update={"gauges": now})
                 await self._bus.publish(state_message(self._state))
@@ -242,7 +239,7 @@ def _differs(told: Gauges | None, now: Gauges) -> bool:
     return warmer or told.on_battery != now.on_battery
 
 
-def new_worker_id(host: str) -> str:
-    """Return an id for the native worker of a host: the same each time, so its state is one."""
+def new_worker_id(host: str, device: Device) -> str:
+    """Return an id for a device's worker on a host: the same each time, so its state is one."""
     slug = "".join(c if c.isalnum() else "-" for c in host)[:50].strip("-") or uuid.uuid4().hex[:8]
-    return f"{slug}-native"
+    return f"{slug}-{device.label()}"

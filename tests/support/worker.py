@@ -24,7 +24,8 @@ class WorkerProcess:
         self.log = folder / "worker.log"
         self._command = [
             *(sys.executable, "-m", "agent.cli", "worker", "--id", WORKER_ID),
-            *("--models", str(models), "--broker", f"mqtt://127.0.0.1:{broker_port}"),
+            *("--backend", "cpu", "--models", str(models)),
+            *("--broker", f"mqtt://127.0.0.1:{broker_port}"),
         ]
         self.process: subprocess.Popen[bytes] | None = None
 
