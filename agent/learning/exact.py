@@ -52,9 +52,9 @@ _LEAST, _GREATEST = _MIDDLE - 4.0 * _SPREAD, _MIDDLE + 4.0 * _SPREAD
 _LEAST[1] = np.log(0.003)
 """Of the logs of all these: where they are usually, how far from there, and at most."""
 
-_FIRST, _OFTEN, _SELDOM = 8, 10, 4
+_FIRST, _OFTEN = 8, 10
 """Steps are taken from so many measurements on, one whenever they have grown by one part in so
-many, or once there is no more room, in so many."""
+many."""
 
 _STEP, _STEP_LEAST, _STEP_MOST = 0.1, 1e-3, 0.5
 _FASTER, _SLOWER = 1.2, 0.5
@@ -199,8 +199,7 @@ class Exact:
         n = self.count
         if self.met < self._next or n < _FIRST:
             return False
-        every = _SELDOM if self.grown else _OFTEN
-        self._next = self.met + max(1, self.met // every)
+        self._next = self.met + max(1, self.met // _OFTEN)
         linear = self._linear[:, :n]
         pairs = _pairs(n)
         apart = self._apart(*pairs)

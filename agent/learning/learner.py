@@ -278,12 +278,14 @@ class _Expected(NamedTuple):
         doubts: `(n, m)`, what neighbours leave, within bounds.
         others: `(n, m)`, what would be expected without the processes of the domains.
         alone: `(n, m)`, what those say; the same where there are none.
+        less: `(n, m)`, log of how many times less doubt they leave.
     """
 
     centre: Floats
     doubts: Floats
     others: Floats
     alone: Floats
+    less: Floats
 
 
 class Learner:
@@ -322,7 +324,7 @@ class Learner:
         self._process = Process(KERNEL)
         self._paired = Paired()
         self._transfer = Transfer(KINSHIP, KERNEL.sizes)
-        self._own = Own(self._memory)
+        self._own = Own(self._memory, len(_KINDS))
 
     def total(self, metric: str) -> int:
         """Return how many measurements of a metric were learnt."""
@@ -398,7 +400,7 @@ class Learner:
         named, paths = self._paths(frame.keys, slots)
         line = np.arange(len(counts))[:, None]
         own = counts.transpose(0, 2, 1)[line, np.minimum(slots, counts.shape[2] - 1)]
-        centre, doubts, *_ = self._centre(frame, numbers, slots, paths, own[..., SETUP])
+        centre, doubts, *_ = self._centre(frame, numbers, slots, paths, own)
         reasons = _reasons(own, frame, doubts)
         standing = Standing(self._law.numbers(paths[..., 0]), _kinds(own))
         half_width, confidence = self._intervals.half_widths(standing, paths, reasons)
@@ -501,9 +503,10 @@ class Learner:
         return units, np.array(rows).reshape(*slots.shape, 3)
 
     def _centre(
-        self, frame: Frame, metrics: Integers, slots: Integers, paths: Integers, grown: Counts
+        self, frame: Frame, metrics: Integers, slots: Integers, paths: Integers, own: Counts
     ) -> _Expected:
-        """Return what is expected of cells, by how often `(n, m)` their set-ups were measured."""
+        """Return what is expected of cells, of whose like `(n, m, 8)` so many were measured."""
+        grown = own[..., SETUP]
         near = self._memory.near(frame.keys)
         law, offset = self._law.law(frame.linear, paths[..., 0]), self._law.offset_of(paths)
         apart, kin_apart = to_cells(self._memory, frame, near)
@@ -519,17 +522,19 @@ class Learner:
         centre = law + offset
         centre += np.minimum(np.maximum(correction, -_CORRECTION), _CORRECTION)
         others = alone = centre
-        told = self._own.told(frame, paths[..., 0])
+        less = np.zeros_like(centre)
+        told = self._own.told(frame, paths[..., 0], _kinds(own))
         if told is not None:
             alone = np.where(told.known, told.mean, others)
-            share = told.known * _counted(told.odds + _less(spread, told.spread))
+            less = _less(spread, told.spread)
+            share = told.known * _counted(told.odds + less)
             centre = others + share * (alone - others)
             mixed = spread ** (1.0 - share) * told.spread**share
             spread = np.where(grown > 0, mixed, np.maximum(spread, mixed))
         bounds = self._ranges[paths[..., 0]]
         centre = np.minimum(np.maximum(centre, bounds[..., 0] - _BEYOND), bounds[..., 1] + _BEYOND)
         doubts = np.minimum(np.maximum(spread, _LEAST_DOUBT), _MOST_DOUBT)
-        return _Expected(centre, doubts, others, alone)
+        return _Expected(centre, doubts, others, alone, less)
 
     def _corrections(
         self, near: Near, apart: Apart, metrics: Integers, slots: Integers
@@ -588,13 +593,15 @@ class Learner:
         metrics, slots, paths = event.metrics[at], event.slots[at], event.paths[at]
         counts = self._support.of(frame.keys)
         own = counts[0, :, np.minimum(slots, counts.shape[2] - 1)][None]
-        centre, doubts, others, alone = self._centre(
-            frame, metrics, slots[None], paths[None], own[..., SETUP]
+        centre, doubts, others, alone, less = self._centre(
+            frame, metrics, slots[None], paths[None], own
         )
         reasons = _reasons(own, frame, doubts)[0]
         error = event.z[at] - centre[0]
-        self._own.judge(paths[:, 0], event.z[at] - others[0], (alone - others)[0])
-        standing = Standing(self._law.numbers(paths[:, 0]), _kinds(own)[0])
+        kinds = _kinds(own)[0]
+        errors = event.z[at] - others[0]
+        self._own.judge(paths[:, 0], kinds, errors, (alone - others)[0], less[0])
+        standing = Standing(self._law.numbers(paths[:, 0]), kinds)
         half_width = self._intervals.learn(standing, paths, reasons, error)
         learnt = Learnt()
         reach = np.maximum(_CLIP, _CLIP_WIDTHS * half_width)

@@ -6,8 +6,9 @@ was set on public tables; here a domain learns it from its own measurements. Whi
 hundred, all of them say something of every cell (`exact.py`); of more, the nearest do
 (`nearest.py`).
 
-How far it counts, errors decide: by the share of it that would have made them least (stacking,
-Wolpert 1992), over those of late.
+How far it counts, errors decide (stacking, Wolpert 1992): to log odds of the kind of cell, found by
+online Newton steps on the squared error of the mixture (as in Hazan, Agarwal and Kale 2007), comes
+how much less doubt it leaves than the others.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ Integers = NDArray[np.int64]
 _DOMAINS = 32
 """Domains that have one at a time; those unused for longest go first."""
 
-_SHARE, _FIRMNESS, _SURE = 0.9, 5.0, 0.02
+_ODDS, _FIRMNESS, _SURE = 1.0, 0.05, 4.0
 _MEMORY = 1.0 - 1.0 / 200.0
-_CLIP = 0.7
-"""How far a process counts at first, how firmly (sum of squares, log units), and how far from none
-and from all of it that stays; what is kept of what errors say with every further one, and how much
-(log) one may say."""
+_CLIP, _STRIDE = 0.7, 0.5
+"""Log odds by which a process counts at first, how firmly (a second derivative of squared errors,
+log units), and how far they go; what is kept of what errors said with every further one; and how
+much (log) one may say, and how far it may move them."""
 
 _AT_ONCE = 32
 """Cells that are looked at together, so that what they differ in stays near the processor."""
@@ -64,10 +65,13 @@ class Own:
 
     Args:
         memory: holds the measurements.
+        kinds: how many kinds of cells there are. What was learnt of networks that are known says
+            little of how far a process counts for those that are not, so each has a share.
     """
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, kinds: int) -> None:
         self._memory = memory
+        self._kinds = kinds
         self._domains: dict[int, _Domain] = {}
         self._last: tuple[Frame | None, Cells | None] = (None, None)
 
@@ -87,10 +91,13 @@ class Own:
         self._domains.pop(domain, None)
         if len(self._domains) >= _DOMAINS:
             del self._domains[next(iter(self._domains))]
-        self._domains[domain] = _Domain(Exact(roots), Nearest(roots, metric, slot))
+        self._domains[domain] = _Domain(Exact(roots), Nearest(roots, metric, slot), self._kinds)
 
-    def told(self, frame: Frame, domains: Integers) -> Told | None:
-        """Return what is known of the cells of a frame in domains `(n, m)`; None if nothing."""
+    def told(self, frame: Frame, domains: Integers, kinds: Integers) -> Told | None:
+        """Return what is known of the cells of a frame, of kinds `(n, m)`, in domains `(n, m)`.
+
+        None if nothing is.
+        """
         known = {
             row: domain
             for row in set(domains.ravel().tolist())
@@ -104,7 +111,7 @@ class Own:
             self._last = frame, every
         for row, domain in known.items():
             cells, metric = np.nonzero(domains == row)
-            odds[cells, metric] = domain.odds
+            odds[cells, metric] = domain.odds[kinds[cells, metric]]
             for start in range(0, len(cells), _AT_ONCE):
                 some = slice(start, start + _AT_ONCE)
                 at = cells[some]
@@ -112,20 +119,23 @@ class Own:
                 mean[at, metric[some]], spread[at, metric[some]] = told
         return Told(spread > 0.0, mean, spread, odds)
 
-    def judge(self, domains: Integers, errors: Floats, apart: Floats) -> None:
+    def judge(
+        self, domains: Integers, kinds: Integers, errors: Floats, apart: Floats, less: Floats
+    ) -> None:
         """Learn how far processes are to count.
 
         Args:
             domains: `(m,)`.
+            kinds: `(m,)`, of the cell.
             errors: `(m,)`, log of measured over what other learners predicted.
             apart: `(m,)`, log of what the processes predicted over what they did.
+            less: `(m,)`, log of how many times less doubt the processes left.
         """
-        for domain, error, away in zip(
-            domains.tolist(), errors.tolist(), apart.tolist(), strict=True
-        ):
+        each = (one.tolist() for one in (domains, kinds, errors, apart, less))
+        for domain, kind, error, away, surer in zip(*each, strict=True):
             known = self._domains.get(domain)
             if known is not None:
-                known.judge(error, away)
+                known.judge(kind, error, away, surer)
 
     def learn(
         self, frame: Frame, domains: Sequence[int], setups: Sequence[int], z: Floats, event: int
@@ -173,22 +183,18 @@ class _Domain:
     Attributes:
         exact: over a few hundred measurements, from which it learns what makes cells alike.
         nearest: over all of them.
+        odds: `(kinds,)`, log odds by which it counts where doubts are equal.
     """
 
-    def __init__(self, exact: Exact, nearest: Nearest) -> None:
+    def __init__(self, exact: Exact, nearest: Nearest, kinds: int) -> None:
         self.exact, self.nearest = exact, nearest
-        self._sums = np.array((_SHARE * _FIRMNESS, _FIRMNESS))
+        self.odds = np.full(kinds, _ODDS)
+        self._curved = np.full(kinds, _FIRMNESS)
 
     @property
     def known(self) -> bool:
         """Whether anything was measured."""
         return (len(self.nearest) if self.exact.grown else self.exact.count) > 0
-
-    @property
-    def odds(self) -> float:
-        """The log odds of its share: that which would have made errors least."""
-        share = min(max(float(self._sums[0] / self._sums[1]), _SURE), 1.0 - _SURE)
-        return math.log(share / (1.0 - share))
 
     def told(self, cells: Cells, memory: Memory) -> tuple[Floats, Floats]:
         """Return means `(q,)` of the logs of cells, and standard deviations `(q,)`."""
@@ -196,9 +202,13 @@ class _Domain:
             return self.nearest.told(cells, self.exact.learnt, memory)
         return self.exact.told(cells)
 
-    def judge(self, error: float, apart: float) -> None:
+    def judge(self, kind: int, error: float, apart: float, less: float) -> None:
         """Learn how far it is to count; see `Own.judge`."""
         error = min(max(error, -_CLIP), _CLIP)
         apart = min(max(apart, -_CLIP), _CLIP)
-        self._sums *= _MEMORY
-        self._sums += (error * apart, apart * apart)
+        share = 1.0 / (1.0 + math.exp(-float(self.odds[kind]) - less))
+        slope = apart * share * (1.0 - share)
+        self._curved[kind] = _MEMORY * self._curved[kind] + slope * slope
+        step = slope * (error - share * apart) / self._curved[kind]
+        moved = self.odds[kind] + min(max(step, -_STRIDE), _STRIDE)
+        self.odds[kind] = min(max(moved, -_SURE), _SURE)

@@ -10,7 +10,7 @@ from agent.learning.cell import Cell
 from agent.learning.exact import MOST
 from agent.learning.features import SIZES, WIDTH, Frame, frame_of
 from agent.learning.memory import Memory
-from agent.learning.own import Own
+from agent.learning.own import Own, Told
 
 DOMAIN, OTHER = 4, 7
 SLOT = 1
@@ -28,7 +28,7 @@ class Learning:
 
     def __init__(self, *domains: int, rows: int = 2_048) -> None:
         self.memory = Memory(1, [1.0] * len(SIZES), [[1.0] * 9], rows=rows)
-        self.own = Own(self.memory)
+        self.own = Own(self.memory, 2)
         for domain in domains:
             self.own.start(domain, 0, SLOT, NO_LAW)
 
@@ -38,8 +38,12 @@ class Learning:
         self.own.learn(one, domains, here, np.full(len(domains), z), event)
         self.memory.add(one, [SLOT], np.array([z]), np.array([z]), np.array([1]))
 
-    def of(self, domain: int, *batches: float) -> tuple[list[float], list[float]]:
-        told = self.own.told(frame(*batches), np.full((len(batches), 1), domain))
+    def told(self, asked: Frame, domains: list[list[int]], kind: int = 0) -> Told | None:
+        every = np.array(domains)
+        return self.own.told(asked, every, np.full_like(every, kind))
+
+    def of(self, domain: int, *batches: float, kind: int = 0) -> tuple[list[float], list[float]]:
+        told = self.told(frame(*batches), [[domain]] * len(batches), kind)
         assert told is not None
         return told.mean[:, 0].tolist(), told.odds[:, 0].tolist()
 
@@ -56,19 +60,19 @@ def taught(count: int, *domains: int, rows: int = 2_048) -> Learning:
 def test_a_domain_is_told_and_no_other(count: int) -> None:
     learning = taught(count)
 
-    told = learning.own.told(frame(4.0, 8.0), np.array([[DOMAIN, OTHER]] * 2))
+    told = learning.told(frame(4.0, 8.0), [[DOMAIN, OTHER]] * 2)
 
     assert told is not None
     assert told.known.tolist() == [[True, False]] * 2
     assert told.mean[:, 0] == pytest.approx(np.log([4.0, 8.0]), abs=0.05)
-    assert learning.own.told(frame(4.0), np.array([[OTHER]])) is None
+    assert learning.told(frame(4.0), [[OTHER]]) is None
 
 
 def test_cells_of_several_domains_are_told_each_by_its_own() -> None:
     learning = taught(20, DOMAIN, OTHER)
     learning.learn([OTHER], 4.0, 3.0)
 
-    told = learning.own.told(frame(4.0, 4.0), np.array([[DOMAIN, OTHER], [OTHER, DOMAIN]]))
+    told = learning.told(frame(4.0, 4.0), [[DOMAIN, OTHER], [OTHER, DOMAIN]])
 
     assert told is not None
     assert told.mean[0].tolist() == told.mean[1][::-1].tolist()
@@ -82,15 +86,17 @@ def test_who_errs_less_counts_more() -> None:
 
     for _ in range(300):
         # Others are right, and the process lies beside them.
-        own.judge(np.array([DOMAIN]), np.array([0.01]), np.array([0.3]))
+        own.judge(np.array([DOMAIN]), np.array([0]), np.array([0.01]), np.array([0.3]))
     (wrong,) = learning.of(DOMAIN, 4.0)[1]
     for _ in range(600):
-        own.judge(np.array([DOMAIN]), np.array([0.3]), np.array([0.3]))
+        own.judge(np.array([DOMAIN]), np.array([0]), np.array([0.3]), np.array([0.3]))
     (right,) = learning.of(DOMAIN, 4.0)[1]
 
     assert first > 0.0
     assert wrong < -1.0
     assert right > first
+    # Of the other kind nothing was said.
+    assert learning.of(DOMAIN, 4.0, kind=1)[1] == [first]
 
 
 def test_a_grown_domain_learns_from_every_measurement() -> None:
@@ -123,7 +129,7 @@ def test_what_is_forgotten_is_told_no_more(count: int) -> None:
     learning.memory.forget_paths([1])
     learning.own.forget([1])
 
-    assert learning.own.told(frame(4.0), np.array([[DOMAIN]])) is None
+    assert learning.told(frame(4.0), [[DOMAIN]]) is None
 
 
 def test_what_the_memory_has_no_room_for_is_forgotten() -> None:
@@ -137,8 +143,8 @@ def test_domains_are_bounded_and_those_unused_for_longest_go() -> None:
         learning.own.start(domain, 0, SLOT, NO_LAW)
         learning.learn([domain, DOMAIN], 1.0, 0.0)
 
-    assert learning.own.told(frame(1.0), np.array([[OTHER]])) is None
-    assert learning.own.told(frame(1.0), np.array([[DOMAIN]])) is not None
+    assert learning.told(frame(1.0), [[OTHER]]) is None
+    assert learning.told(frame(1.0), [[DOMAIN]]) is not None
 
 
 def test_a_row_that_stands_for_another_domain_starts_anew() -> None:
@@ -146,7 +152,7 @@ def test_a_row_that_stands_for_another_domain_starts_anew() -> None:
 
     learning.own.start(DOMAIN, 0, SLOT, NO_LAW)
 
-    assert learning.own.told(frame(1.0), np.array([[DOMAIN]])) is None
+    assert learning.told(frame(1.0), [[DOMAIN]]) is None
 
 
 def test_a_copy_goes_on_bit_for_bit() -> None:
