@@ -22,11 +22,11 @@ from agent.learning.features import (
     Keys,
 )
 from agent.learning.intervals import DEVIATIONS, Intervals, Standing
-from agent.learning.memory import NO_SLOT, Memory, Near
+from agent.learning.memory import NO_SLOT, Memory
 from agent.learning.mixed import MixedModel
 from agent.learning.own import Own
 from agent.learning.paired import Paired
-from agent.learning.process import Apart, Kernel, Process, to_cells
+from agent.learning.process import Kernel, to_cells
 from agent.learning.rows import Rows, fitted
 from agent.learning.site import Site
 from agent.learning.support import (
@@ -69,21 +69,6 @@ _BEYOND = np.log(100.0)
 _CORRECTION = 6.0
 """How far the process may move what the law says (log)."""
 
-KERNEL = Kernel(
-    sizes=(17.05, 0.15, 0.15, 10.51, 20.87, 0.15, 0.1527, 0.5, 10.96),
-    parts=(0.8123, 2.57, 0.3, 0.06, 0.4, 0.4, 0.4, 0.3003, 2.958),
-    noise=0.01,
-    amplitude=(6.048, 0.129, 0.1605),
-    network=(0.02659, 0.006258, 22.12),
-    group=(5.782, 1.322, 0.1198),
-    stem=(1.744e-05, 0.1398, 17.26),
-    model=(0.0002806, 0.01152, 0.4562),
-    shape=(0.002968, 0.3662, 0.01499),
-    setup=(0.2239, 1.659, 2.467),
-)
-"""Set by minimising the error on held-out rows, models, architectures and hardware of public vision
-and language benchmarks, with floors where those say little (sequence lengths, precision)."""
-
 KINSHIP = Kinship(
     common=Kernel(
         sizes=(1.682, 0.0064, 0.149, 1.278, 3.517, 0.15, 0.15, 1.0, 4.569),
@@ -114,17 +99,14 @@ KINSHIP = Kinship(
     seen=0.16,
     offsets=0.126,
 )
-"""Set as `KERNEL` was, on hardware met with few measurements above all."""
+"""Set by minimising the error on held-out hardware, above all, of public vision and language
+benchmarks, with floors where those say little (sequence lengths, precision)."""
 
 _APART = 0.4
 """How fast a pair of measurements loses weight with the distance of their sizes."""
 
-_SHARE = np.array([-3.7, 2.1, -0.5])
-_SHARE_FLOOR, _USUALLY = 0.02, 4.0
-"""How far what is taken over counts beside a cell's own neighbours: log odds at the start, by the
-log of how much less doubt it leaves (with a floor under both), and by the log of how often the
-set-up was measured. Set as `KERNEL` was; errors of the two are half independent, so that both
-together are better than either."""
+_FLOOR = 0.02
+"""Added to doubts before one is compared with another."""
 
 _UP = 400
 """Measurements of a set-up from which on nothing is learnt of how it differs from its like."""
@@ -317,13 +299,12 @@ class Learner:
         self._units = Units(count)
         self._drift = Drift()
         self._site = Site()
-        self._sizes = np.array(KERNEL.sizes, dtype=np.float32)
+        self._sizes = np.array(KINSHIP.common.sizes, dtype=np.float32)
         self._shipping = False
-        parts = KERNEL.parts, KINSHIP.common.parts
-        self._memory = Memory(count, KERNEL.sizes, parts, rows, setups)
-        self._process = Process(KERNEL)
+        kept = KINSHIP.common
+        self._memory = Memory(count, kept.sizes, kept.parts, rows, setups)
         self._paired = Paired()
-        self._transfer = Transfer(KINSHIP, KERNEL.sizes)
+        self._transfer = Transfer(KINSHIP, kept.sizes)
         self._own = Own(self._memory, len(_KINDS))
 
     def total(self, metric: str) -> int:
@@ -509,18 +490,12 @@ class Learner:
         grown = own[..., SETUP]
         near = self._memory.near(frame.keys)
         law, offset = self._law.law(frame.linear, paths[..., 0]), self._law.offset_of(paths)
-        apart, kin_apart = to_cells(self._memory, frame, near)
-        correction, spread = self._corrections(near, apart, metrics, slots)
-        asked = Asked(near, kin_apart, metrics, slots, paths[..., 2], law, offset, self._law.offset)
+        apart = to_cells(self._memory, frame, near)
+        asked = Asked(near, apart, metrics, slots, paths[..., 2], law, offset, self._law.offset)
         carried = self._transfer.carry(self._memory, self._paired, asked)
-        share = _share(spread, carried.spread, grown)
-        correction += share * (carried.expected - correction)
-        doubt = _DOUBT_TAKEN * carried.spread
-        mixed = spread ** (1.0 - share) * doubt**share
-        # How much set-ups differ that were never measured, only names say.
-        spread = np.where(grown > 0, mixed, np.maximum(spread, doubt))
+        spread = _DOUBT_TAKEN * carried.spread
         centre = law + offset
-        centre += np.minimum(np.maximum(correction, -_CORRECTION), _CORRECTION)
+        centre += np.minimum(np.maximum(carried.expected, -_CORRECTION), _CORRECTION)
         others = alone = centre
         less = np.zeros_like(centre)
         told = self._own.told(frame, paths[..., 0], _kinds(own))
@@ -535,17 +510,6 @@ class Learner:
         centre = np.minimum(np.maximum(centre, bounds[..., 0] - _BEYOND), bounds[..., 1] + _BEYOND)
         doubts = np.minimum(np.maximum(spread, _LEAST_DOUBT), _MOST_DOUBT)
         return _Expected(centre, doubts, others, alone, less)
-
-    def _corrections(
-        self, near: Near, apart: Apart, metrics: Integers, slots: Integers
-    ) -> tuple[Floats, Floats]:
-        """Return `(n, m)` residuals that neighbours let expect, and what spread they leave."""
-        memory = self._memory
-        found = self._process.weigh(memory, near, apart, metrics, slots)
-        left = memory.rest.take(found.rows, axis=0)
-        left -= self._law.offset.take(memory.path.take(found.rows, axis=0))
-        expected = np.matmul(found.weights[:, None], left)[:, 0]
-        return expected[found.which, metrics], found.spread[found.which]
 
     def _pair(self, frame: Frame, event: _Event, kin: Integers) -> None:
         """Learn from the same network in other set-ups, `kin`, how this one differs from them."""
@@ -666,15 +630,9 @@ class Learner:
         memory.rest[rows, metric] = memory.z[rows, metric] - values
 
 
-def _share(spread: Floats, carried: Floats, grown: Counts) -> Floats:
-    """Return `(n, m)`, how far what is taken over counts, by the doubts of both sides."""
-    less = _less(spread, carried)
-    return _counted(_SHARE[0] + _SHARE[1] * less + _SHARE[2] * (np.log1p(grown) - _USUALLY))
-
-
 def _less(spread: Floats, other: Floats) -> Floats:
     """Return `(n, m)` logs of how many times less doubt another part leaves."""
-    less: Floats = np.log((spread + _SHARE_FLOOR) / (other + _SHARE_FLOOR))
+    less: Floats = np.log((spread + _FLOOR) / (other + _FLOOR))
     return less
 
 

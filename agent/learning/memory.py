@@ -73,8 +73,7 @@ class Memory:
     Args:
         metrics: how many metrics there are.
         size_weights: `(len(SIZES),)`, how much a step in each size sets measurements apart.
-        part_costs: `(c, len(PARTS))`, how much another value of each part sets set-ups apart, in
-            each of several measures.
+        part_costs: `(len(PARTS),)`, how much another value of each part sets set-ups apart.
         rows: how many measurements are remembered.
         setups: how many set-ups are told apart.
 
@@ -83,7 +82,7 @@ class Memory:
         names: `(rows, len(NAMES))`.
         linear: `(rows, WIDTH)`, as in `Frame`.
         setup: `(rows,)`, the place of the set-up in `apart`.
-        apart: `(c, setups, setups)`, how far set-ups are apart in each measure.
+        apart: `(setups, setups)`, how far set-ups are apart.
         slot: `(rows, metrics)`, of the metric's unit; 0 where it was not measured.
         z: `(rows, metrics)`, logs of the measured values.
         rest: `(rows, metrics)`, what the law of the domain leaves of them.
@@ -94,7 +93,7 @@ class Memory:
         self,
         metrics: int,
         size_weights: Sequence[float],
-        part_costs: Sequence[Sequence[float]],
+        part_costs: Sequence[float],
         rows: int = 32_768,
         setups: int = 1024,
     ) -> None:
@@ -108,7 +107,7 @@ class Memory:
         self.z = np.zeros((rows, metrics))
         self.rest = np.zeros((rows, metrics))
         self.path = np.zeros((rows, metrics), dtype=np.int64)
-        self.apart = np.zeros((len(part_costs), 8, 8), dtype=np.float32)
+        self.apart = np.zeros((8, 8), dtype=np.float32)
         self._weights = np.array(size_weights, dtype=np.float32)
         self._costs = np.array(part_costs, dtype=np.float32)
         self._parts = np.zeros((8, len(PARTS)), dtype=np.int64)
@@ -214,7 +213,7 @@ class Memory:
         return np.array(sorted(found), dtype=np.int64)
 
     def distances(self, keys: Sequence[Keys], rows: Integers, cells: Integers) -> Singles:
-        """Return `(c, q)`, how far the set-ups of rows are from those of cells, in each measure.
+        """Return `(q,)`, how far the set-ups of rows are from those of cells.
 
         Args:
             keys: of the cells.
@@ -225,11 +224,9 @@ class Memory:
         places = [find(one.setup, -1) for one in keys]
         setups = self.setup.take(rows)
         flat = np.array(places).take(cells)
-        flat *= self.apart.shape[2]
+        flat *= len(self.apart)
         flat += setups
-        distances = np.empty((len(self.apart), len(rows)), dtype=np.float32)
-        for own, table in zip(distances, self.apart, strict=True):
-            table.reshape(-1).take(flat, out=own, mode="clip")
+        distances: Singles = self.apart.reshape(-1).take(flat, mode="clip")
         if min(places) < 0:
             used = max(1, len(self._places))
             strange: dict[int, Singles] = {}
@@ -238,14 +235,14 @@ class Memory:
                     if one.setup not in strange:
                         strange[one.setup] = self._distance(one, used)
                     mine = slice(*np.searchsorted(cells, (at, at + 1)))
-                    distances[:, mine] = strange[one.setup].take(setups[mine], axis=1)
+                    distances[mine] = strange[one.setup].take(setups[mine])
         return distances
 
     def _distance(self, keys: Keys, used: int) -> Singles:
-        """Return `(c, used)`, how far set-ups are from that of keys."""
+        """Return `(used,)`, how far set-ups are from that of keys."""
         differ = self._parts[:used] != np.array(keys.parts)
         # Not as a product of matrices, which is rounded differently by how many there are.
-        distance: Singles = np.where(differ, self._costs[:, None], np.float32(0.0)).sum(axis=2)
+        distance: Singles = np.where(differ, self._costs, np.float32(0.0)).sum(axis=1)
         return distance
 
     def _place(self, keys: Keys) -> int:
@@ -257,13 +254,13 @@ class Memory:
             if place >= len(self._parts):
                 self._parts = fitted(self._parts, place + 1)
                 size = len(self._parts)
-                apart = np.zeros((len(self.apart), size, size), dtype=np.float32)
-                apart[:, :place, :place] = self.apart[:, :place, :place]
+                apart = np.zeros((size, size), dtype=np.float32)
+                apart[:place, :place] = self.apart[:place, :place]
                 self.apart = apart
             self._parts[place] = keys.parts
             used = len(self._places)
-            self.apart[:, place, :used] = self._distance(keys, used)
-            self.apart[:, :used, place] = self.apart[:, place, :used]
+            self.apart[place, :used] = self._distance(keys, used)
+            self.apart[:used, place] = self.apart[place, :used]
         return place
 
     def __getstate__(self) -> dict[str, object]:

@@ -1,9 +1,9 @@
-"""A Gaussian process on what the law leaves, over the nearest measurements only.
+"""What a Gaussian process over the nearest measurements takes.
 
 A full process over n measurements costs n^3; one over the k nearest of each cell costs k^3, and
 loses little where likeness falls off (Vecchia 1988; Datta et al. 2016, "Hierarchical
-nearest-neighbour Gaussian process models"). Likeness is a sum of three products, each of how
-alike two networks, two sets of sizes and two set-ups are.
+nearest-neighbour Gaussian process models"). Likeness is a sum of products, each of how alike two
+networks, two sets of sizes and two set-ups are.
 """
 
 from __future__ import annotations
@@ -32,9 +32,6 @@ _FARTHEST = -30.0
 
 _PAIR_BITS = 32
 _PAIR = (1 << _PAIR_BITS) - 1
-
-_MEASURE = 0
-"""Which distance between set-ups of a memory is the one of the process."""
 
 _REASONS = 2 + len(NAMES) + 1
 """For which measurements may differ: the network's sizes, the others, each name, the set-up."""
@@ -68,23 +65,6 @@ class Kernel:
     model: tuple[float, ...]
     shape: tuple[float, ...]
     setup: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbours:
-    """The measurements that predict cells, and how much each counts.
-
-    Attributes:
-        rows: `(p, k)` rows of the memory; where there are fewer than `k`, any row, weight zero.
-        weights: `(p, k)`, by which their residuals add up to the expected one.
-        spread: `(p,)`, the standard deviation that remains, by the kernel.
-        which: `(n, m)`, for each cell and metric which line of the above predicts it.
-    """
-
-    rows: Integers
-    weights: Floats
-    spread: Floats
-    which: Integers
 
 
 class Likeness:
@@ -130,48 +110,6 @@ class Likeness:
         np.maximum(falls, _FARTHEST, out=falls)
         likeness: Singles = self._variances @ np.exp(falls, out=falls)
         return likeness
-
-
-class Process:
-    """Finds and weighs neighbours.
-
-    Args:
-        kernel: how likeness falls off.
-        nearest: how many neighbours predict a cell.
-    """
-
-    def __init__(self, kernel: Kernel, nearest: int = 16) -> None:
-        self.nearest = nearest
-        self._noise = kernel.noise
-        self._likeness = Likeness(kernel, kernel.sizes)
-        self._pairs = pairs_of(nearest)
-
-    def weigh(
-        self, memory: Memory, near: Near, apart: Apart, metrics: Integers, slots: Integers
-    ) -> Neighbours:
-        """Weigh the rows of a memory that may be like `n` cells.
-
-        The neighbours of a cell for one metric serve another as well when all of them have it,
-        and hardly any other row has it besides.
-
-        Args:
-            memory: holds the rows.
-            near: those rows.
-            apart: what they differ in from the cells.
-            metrics: `(m,)`, their columns in the memory.
-            slots: `(n, m)`, of their units.
-        """
-        likes = self._likeness.of(apart)[: len(near.rows)]
-        chosen = choose(memory, near, likes, metrics, slots, self.nearest)
-        rows = chosen.of(near.rows)
-        right = chosen.of(likes).astype(float)
-        p, k = rows.shape
-        like = self._likeness.of(among(memory, rows, self._pairs, _MEASURE)).reshape(-1, p)
-        matrices = covariances(like, chosen.pairs >= 0, self._pairs)
-        matrices.reshape(p, k * k)[:, :: k + 1] = self._likeness.variance + self._noise**2
-        weights = solved(matrices, right)
-        left = self._likeness.variance - np.vecdot(right, weights)
-        return Neighbours(rows, weights, np.sqrt(np.maximum(left, self._noise**2)), chosen.which)
 
 
 class Chosen(NamedTuple):
@@ -245,7 +183,7 @@ class Apart(NamedTuple):
     Attributes:
         squares: `(len(SIZES), q)`, of the differences in weighted sizes.
         names: `(len(NAMES), q)`, whether the names differ.
-        setups: `(q,)`, how far set-ups are apart, in one measure of the memory.
+        setups: `(q,)`, how far set-ups are apart.
     """
 
     squares: Singles
@@ -253,8 +191,8 @@ class Apart(NamedTuple):
     setups: Singles
 
 
-def to_cells(memory: Memory, frame: Frame, near: Near) -> list[Apart]:
-    """Return what `q` near rows differ in from their cells, in each measure of set-ups.
+def to_cells(memory: Memory, frame: Frame, near: Near) -> Apart:
+    """Return what `q` near rows differ in from their cells.
 
     There are more than `q`, to fill the lanes.
     """
@@ -267,9 +205,9 @@ def to_cells(memory: Memory, frame: Frame, near: Near) -> list[Apart]:
     names = np.zeros((len(NAMES), width), dtype=bool)
     differ = memory.names.take(rows, axis=0) != names_of(frame).take(cells, axis=0)
     names[:, :q] = differ.T
-    setups = np.zeros((len(memory.apart), width), dtype=np.float32)
-    setups[:, :q] = memory.distances(frame.keys, rows, cells)
-    return [Apart(squares, names, one) for one in setups]
+    setups = np.zeros(width, dtype=np.float32)
+    setups[:q] = memory.distances(frame.keys, rows, cells)
+    return Apart(squares, names, setups)
 
 
 def pairs_of(count: int) -> tuple[Integers, Integers]:
@@ -278,7 +216,7 @@ def pairs_of(count: int) -> tuple[Integers, Integers]:
     return one, other
 
 
-def among(memory: Memory, rows: Integers, pairs: tuple[Integers, Integers], measure: int) -> Apart:
+def among(memory: Memory, rows: Integers, pairs: tuple[Integers, Integers]) -> Apart:
     """Return what rows `(p, k)` differ in among each other: all lines of a pair, then the next."""
     one, other = pairs
     # What is compared lies side by side for all lines.
@@ -290,7 +228,7 @@ def among(memory: Memory, rows: Integers, pairs: tuple[Integers, Integers], meas
     names = memory.names.take(turned, axis=0).transpose(2, 0, 1).copy()
     differ = names.take(one, axis=1) != names.take(other, axis=1)
     places = memory.setup.take(turned)
-    table = memory.apart[measure]
+    table = memory.apart
     flat = places.take(one, axis=0) * len(table) + places.take(other, axis=0)
     return Apart(
         squares.reshape(len(squares), -1),

@@ -33,9 +33,6 @@ Singles = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-_MEASURE = 1
-"""Which distance between set-ups of a memory is the variance that their parts let expect."""
-
 _LEAST = 1e-8
 
 
@@ -208,7 +205,7 @@ class Transfer:
         """
         one, other = self._pairs
         p, k = rows.shape
-        apart = among(memory, rows, self._pairs, _MEASURE)
+        apart = among(memory, rows, self._pairs)
         like = self._common.of(apart).reshape(-1, p).astype(float)
         deviation = self._deviation.of(apart).reshape(-1, p)
         # By the law of cosines: parts that differ from the cell's in both, and are alike.

@@ -15,7 +15,7 @@ def frame(model: str, hardware: str = "h", **more: object) -> Frame:
 
 
 def memory(rows: int = 100, setups: int = 16) -> Memory:
-    return Memory(1, [1.0] * len(SIZES), [[1.0] * len(PARTS)], rows, setups)
+    return Memory(1, [1.0] * len(SIZES), [1.0] * len(PARTS), rows, setups)
 
 
 def add(store: Memory, one: Frame, z: float = 0.0) -> None:
@@ -69,8 +69,8 @@ def test_setups_are_as_far_apart_as_their_parts() -> None:
 
     distances = store.distances(cells, np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1]))
 
-    assert distances.tolist() == [[0.0, 1.0, 3.0, 3.0]]
-    assert store.apart[0, 0, 1] == store.apart[0, 1, 0] == 1.0
+    assert distances.tolist() == [0.0, 1.0, 3.0, 3.0]
+    assert store.apart[0, 1] == store.apart[1, 0] == 1.0
 
 
 def test_a_forgotten_setup_takes_its_measurements_along() -> None:

@@ -48,7 +48,7 @@ def taught(
     known: Sequence[Cell], rows: int = 4_096, nearest: Nearest | None = None
 ) -> tuple[Nearest, Memory]:
     nearest = nearest or Nearest(NO_LAW, 0, SLOT)
-    memory = Memory(1, [1.0] * len(SIZES), [[1.0] * 9], rows=rows)
+    memory = Memory(1, [1.0] * len(SIZES), [1.0] * 9, rows=rows)
     for one in known:
         frame = frame_of([one], catalogue())
         nearest.add(Cells.of(frame), memory.next_event, memory)

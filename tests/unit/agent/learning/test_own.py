@@ -27,7 +27,7 @@ class Learning:
     """A memory, and the processes of its domains, which learn one after the other."""
 
     def __init__(self, *domains: int, rows: int = 2_048) -> None:
-        self.memory = Memory(1, [1.0] * len(SIZES), [[1.0] * 9], rows=rows)
+        self.memory = Memory(1, [1.0] * len(SIZES), [1.0] * 9, rows=rows)
         self.own = Own(self.memory, 2)
         for domain in domains:
             self.own.start(domain, 0, SLOT, NO_LAW)
@@ -86,10 +86,10 @@ def test_who_errs_less_counts_more() -> None:
 
     for _ in range(300):
         # Others are right, and the process lies beside them.
-        own.judge(np.array([DOMAIN]), np.array([0]), np.array([0.01]), np.array([0.3]))
+        own.judge(np.array([DOMAIN]), np.array([0]), *np.array([[0.01], [0.3], [0.0]]))
     (wrong,) = learning.of(DOMAIN, 4.0)[1]
     for _ in range(600):
-        own.judge(np.array([DOMAIN]), np.array([0]), np.array([0.3]), np.array([0.3]))
+        own.judge(np.array([DOMAIN]), np.array([0]), *np.array([[0.3], [0.3], [0.0]]))
     (right,) = learning.of(DOMAIN, 4.0)[1]
 
     assert first > 0.0
