@@ -26,6 +26,7 @@ from agent.learning.rows import fitted
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 _NEAREST = 32
 """Measurements that predict a cell."""
@@ -36,9 +37,9 @@ _OF, _NAMED = 4, len(NAMES)
 _HARDWARE = 0
 """Of `PARTS`."""
 
-_MANY, _SAMPLE, _AT_LEAST = 2_048, 512, 4
-"""Values among which the least are looked for below a bound; that is guessed from so many of
-them, and is such that so many of these lie below it."""
+_SAMPLE, _AT_LEAST, _TIMES = 512, 4, 4
+"""The least of many values are looked for below a bound, that is guessed from so many of them:
+so that so many of these lie below it, and about so many times as many of all as are looked for."""
 
 _ONE, _OTHER = np.tril_indices(_NEAREST, -1)
 _BELOW = _ONE * _NEAREST + _OTHER
@@ -152,7 +153,7 @@ class Nearest:
         of_network, of_way = self._of[:, self._first : self._end]
         of_sizes, of_names = np.split(learnt.rates, [len(SIZES)])
         networks: dict[bytes, Singles] = {}
-        ways: dict[bytes, tuple[Singles, Integers]] = {}
+        ways: dict[bytes, tuple[Singles, Flags]] = {}
         chosen = np.full((len(sizes), _NEAREST), -1)
         for own, size, name in zip(chosen, sizes, names, strict=True):
             network, way = _Line(size[:_OF], name[:_NAMED]), _Line(size[_OF:], name[_NAMED:])
@@ -163,9 +164,8 @@ class Nearest:
             by_way = ways.get(way.key)
             if by_way is None:
                 far = self._ways.distances(way, of_sizes[_OF:], of_names[_NAMED:])
-                here = self._ways.alike(way, _HARDWARE).take(of_way)
-                by_way = ways[way.key] = far.take(of_way), np.flatnonzero(here)
-            places = _of_both(by_network + by_way[0], by_way[1])
+                by_way = ways[way.key] = far.take(of_way), self._ways.alike(way, _HARDWARE)
+            places = _of_both(by_network + by_way[0], of_way, by_way[1])
             own[_NEAREST - len(places) :] = places
         chosen[chosen >= 0] += self._first
         return chosen
@@ -251,9 +251,9 @@ class _Lines:
         rounded: Singles = far.astype(np.float32)
         return rounded
 
-    def alike(self, line: _Line, column: int) -> NDArray[np.bool_]:
+    def alike(self, line: _Line, column: int) -> Flags:
         """Return `(n,)`, which lines have a name of this one."""
-        has: NDArray[np.bool_] = self._names[column, : len(self._known)] == line.names[column]
+        has: Flags = self._names[column, : len(self._known)] == line.names[column]
         return has
 
     def keep(self, lines: Integers) -> Integers:
@@ -266,31 +266,44 @@ class _Lines:
         return places
 
 
-def _of_both(far: Singles, here: Integers) -> list[int]:
-    """Return places, ascending: those nearest of all, and those nearest of what is `here`."""
-    nearest = _least(far, _NEAREST).tolist()
-    own = here[_least(far.take(here), _NEAREST)].tolist()
-    chosen = dict.fromkeys(nearest[: _NEAREST // 2])
-    for place in own + nearest:
-        if len(chosen) == _NEAREST:
-            break
-        chosen[place] = None
-    return sorted(chosen)
+def _of_both(far: Singles, of_way: Integers, here: Flags) -> Integers:
+    """Return places, ascending: those nearest of all, and those nearest in ways that are `here`."""
+    half = _NEAREST // 2
+    nearest = _least(far, _NEAREST)
+    first, more = nearest[:half], nearest[half:]
+    own = more[here.take(of_way.take(more))]
+    if len(own) < half:
+        places = np.flatnonzero(here.take(of_way))
+        own = places[_least(far.take(places), _NEAREST)]
+        own = own[~np.isin(own, first)]
+    own = own[:half]
+    if len(own) < half:
+        more = more[~np.isin(more, own)]
+        own = np.concatenate((own, more[: half - len(own)]))
+    both = np.concatenate((first, own))
+    both.sort()
+    return both
 
 
 def _least(values: Singles, count: int) -> Integers:
-    """Return the places of the least values, in their order, the later of equals first."""
+    """Return the places of so many of the least values, or more; in their order, the later first.
+
+    All values that are less than one of them are among them.
+    """
     places = np.arange(len(values))
-    if len(values) > _MANY:
-        step = len(values) // _SAMPLE
-        some = values[::step]
-        bound = np.partition(some, rank := _AT_LEAST + 2 * count // step)[rank]
-        found = np.flatnonzero(values <= bound)
-        if len(found) >= count:
-            places = found
-    if len(places) > 4 * count:
-        bound = np.partition(values[places], count - 1)[count - 1]
-        places = places[values[places] <= bound]
-    order = np.lexsort((-places, values[places]))[:count]
-    chosen: Integers = places[order]
-    return chosen
+    if len(values) > 2 * _TIMES * count:
+        step = max(len(values) // _SAMPLE, 1)
+        some, rank = values[::step], _AT_LEAST + _TIMES * count // step
+        bound = np.partition(some, rank)[rank]
+        places = np.flatnonzero(values <= bound)
+        if len(places) < count:
+            bound = np.partition(values, count - 1)[count - 1]
+            places = np.flatnonzero(values <= bound)
+        if len(places) > 4 * _TIMES * count:
+            # Of what is as far as the bound, the last are enough.
+            below, equal = np.flatnonzero(values < bound), np.flatnonzero(values == bound)
+            places = np.concatenate((below, equal[-count:]))
+            places.sort()
+    places = places[::-1]
+    least: Integers = places[values.take(places).argsort(kind="stable")]
+    return least
