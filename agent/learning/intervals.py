@@ -7,6 +7,8 @@ one for each set-up, each filled up by the one above it (hardware, domain), so t
 starts from its relatives. Nothing is filled up from other domains: how much more than usual one is
 wrong about vision models says nothing of language models. Old errors fade. Quantiles are read at
 a level that follows the misses of the set-up (adaptive conformal inference, Gibbs and Candes 2021).
+Errors of predictions that were made without some of what was known are learnt beside those of
+predictions that were given.
 """
 
 from __future__ import annotations
@@ -146,14 +148,27 @@ class Intervals:
         self._level[nodes[:, -1]] += _ADAPT * missed
         # What is steered to its bound goes no farther.
         self._level[nodes] = np.minimum(np.maximum(self._level[nodes], -0.1), 0.075)
-        column = np.ceil((score - _LOWEST) * (1.0 / _STEP))
-        column = np.minimum(np.maximum(column, 0), _BINS - 1).astype(np.int64)
-        self._bins[nodes] *= _FADE
-        self._bins[nodes, column[:, None]] += 1.0
-        self._count[nodes] = self._count[nodes] * _FADE + 1.0
-        self._regress(one, reasons, score)
+        self._count_in(one, nodes, reasons, score, np.ones(len(score)))
         width: Floats = np.exp(np.minimum(np.maximum(usual + quantile, _NARROWEST), _WIDEST))
         return width
+
+    def pretend(
+        self, cells: Standing, paths: Integers, reasons: Floats, errors: Floats, weights: Floats
+    ) -> None:
+        """Learn errors of predictions that nobody was given.
+
+        They say how wrong one is, but not how often an interval was missed: levels stay.
+
+        Args:
+            cells: as of `learn`.
+            paths: as of `learn`.
+            reasons: as of `learn`.
+            errors: as of `learn`.
+            weights: `(m,)`, for how much of an error each counts.
+        """
+        one = cells.domains * self._kinds + cells.kinds
+        score = np.log(np.abs(errors) + _FLOOR) - np.vecdot(reasons, self._weights[one])
+        self._count_in(one, self._nodes(cells, paths), reasons, score, weights)
 
     def half_widths(
         self, cells: Standing, paths: Integers, reasons: Floats
@@ -196,11 +211,24 @@ class Intervals:
         mixture += passed[:, :1] * self._prior
         return mixture
 
-    def _regress(self, one: Integers, reasons: Floats, score: Floats) -> None:
+    def _count_in(
+        self, one: Integers, nodes: Integers, reasons: Floats, score: Floats, weights: Floats
+    ) -> None:
+        """Count scores `(m,)` in nodes `(m, d)`, and let the usual error follow them."""
+        each = weights[:, None]
+        fade = 1.0 - (1.0 - _FADE) * each
+        column = np.ceil((score - _LOWEST) * (1.0 / _STEP))
+        column = np.minimum(np.maximum(column, 0), _BINS - 1).astype(np.int64)
+        self._bins[nodes] *= fade[..., None]
+        self._bins[nodes, column[:, None]] += each
+        self._count[nodes] = self._count[nodes] * fade + each
+        self._regress(one, reasons, score, weights)
+
+    def _regress(self, one: Integers, reasons: Floats, score: Floats, weights: Floats) -> None:
         """Take one step of recursive least squares, bounded against outliers, slowly forgetting."""
         covariance = self._covariance[one]
         projected = np.vecdot(covariance, reasons[:, None])
-        gain = projected / (1.0 + np.vecdot(reasons, projected))[:, None]
+        gain = projected / (1.0 / weights + np.vecdot(reasons, projected))[:, None]
         self._weights[one] += gain * np.minimum(np.maximum(score, -3.0), 3.0)[:, None]
         covariance -= gain[:, :, None] * projected[:, None, :]
         width = reasons.shape[1]

@@ -22,7 +22,7 @@ from agent.learning.features import (
     Keys,
 )
 from agent.learning.intervals import DEVIATIONS, Intervals, Standing
-from agent.learning.memory import NO_SLOT, Memory
+from agent.learning.memory import NAMES, NO_SLOT, Memory, Near, names_of
 from agent.learning.mixed import MixedModel
 from agent.learning.own import Own
 from agent.learning.paired import Paired
@@ -152,6 +152,19 @@ _LITTLE = 20.0
 
 _KINDS = ("known there", "known elsewhere", "of a known group", "never seen")
 """Of cells, by their network: errors of one kind say little of those of another."""
+
+_STRANGE = _KINDS.index("of a known group")
+
+_PRETEND = 11
+"""Of so many events, one is predicted as if its network, and as if all of its group, had never
+been measured. A prime, so that it is not always the same network's turn in a table that is read
+line by line."""
+
+_AGAIN = 10.0
+"""Measurements of a network above which one more error of it tells the less the more there are:
+what is odd about a network is odd in all of them."""
+
+_STEMS, _GROUPS = NAMES.index("stem"), NAMES.index("group")
 
 
 @dataclass(frozen=True, slots=True)
@@ -484,11 +497,25 @@ class Learner:
         return units, np.array(rows).reshape(*slots.shape, 3)
 
     def _centre(
-        self, frame: Frame, metrics: Integers, slots: Integers, paths: Integers, own: Counts
+        self,
+        frame: Frame,
+        metrics: Integers,
+        slots: Integers,
+        paths: Integers,
+        own: Counts,
+        *,
+        without: int | None = None,
     ) -> _Expected:
-        """Return what is expected of cells, of whose like `(n, m, 8)` so many were measured."""
-        grown = own[..., SETUP]
+        """Return what is expected of cells, of whose like `(n, m, 8)` so many were measured.
+
+        Of a frame of one, also what would be expected `without` what has one of its names, given
+        as a column of `memory.NAMES`; laws and offsets still rest on that.
+        """
+        grown, kinds = own[..., SETUP], _kinds(own)
         near = self._memory.near(frame.keys)
+        if without is not None:
+            left = self._memory.names[near.rows, without] != names_of(frame)[0, without]
+            near = Near(*(each[left] for each in near))
         law, offset = self._law.law(frame.linear, paths[..., 0]), self._law.offset_of(paths)
         apart = to_cells(self._memory, frame, near)
         asked = Asked(near, apart, metrics, slots, paths[..., 2], law, offset, self._law.offset)
@@ -498,7 +525,10 @@ class Learner:
         centre += np.minimum(np.maximum(carried.expected, -_CORRECTION), _CORRECTION)
         others = alone = centre
         less = np.zeros_like(centre)
-        told = self._own.told(frame, paths[..., 0], _kinds(own))
+        if without is None:
+            told = self._own.told(frame, paths[..., 0], kinds)
+        else:
+            told = self._own.told_without(frame, paths[..., 0], kinds, without)
         if told is not None:
             alone = np.where(told.known, told.mean, others)
             less = _less(spread, told.spread)
@@ -557,16 +587,16 @@ class Learner:
         metrics, slots, paths = event.metrics[at], event.slots[at], event.paths[at]
         counts = self._support.of(frame.keys)
         own = counts[0, :, np.minimum(slots, counts.shape[2] - 1)][None]
-        centre, doubts, others, alone, less = self._centre(
-            frame, metrics, slots[None], paths[None], own
-        )
+        expected = self._centre(frame, metrics, slots[None], paths[None], own)
+        centre, doubts = expected.centre, expected.doubts
         reasons = _reasons(own, frame, doubts)[0]
         error = event.z[at] - centre[0]
         kinds = _kinds(own)[0]
-        errors = event.z[at] - others[0]
-        self._own.judge(paths[:, 0], kinds, errors, (alone - others)[0], less[0])
         standing = Standing(self._law.numbers(paths[:, 0]), kinds)
         half_width = self._intervals.learn(standing, paths, reasons, error)
+        if not self._memory.next_event % _PRETEND:
+            self._pretend(frame, metrics, slots, paths, own, event.z[at])
+        self._judge(paths, kinds, expected, event.z[at], np.ones(len(at)))
         learnt = Learnt()
         reach = np.maximum(_CLIP, _CLIP_WIDTHS * half_width)
         bounded = own[0, :, SETUP] >= _YOUNG
@@ -589,6 +619,66 @@ class Learner:
         reach[~bounded] = np.inf
         event.z[at] = centre[0] + np.minimum(np.maximum(error, -reach), reach)
         return learnt
+
+    def _pretend(
+        self,
+        frame: Frame,
+        metrics: Integers,
+        slots: Integers,
+        paths: Integers,
+        own: Counts,
+        z: Floats,
+    ) -> None:
+        """Learn how wrong one would have been, had the network never been measured.
+
+        A network is met for the first time once, mostly by a learner that knows little. What is
+        asked later, an experienced one is asked: so it takes networks for strange that it knows,
+        as the jackknife+ does (Barber, Candes, Ramdas and Tibshirani 2021).
+
+        Args:
+            frame: of one cell.
+            metrics: `(m,)`, those that were measured.
+            slots: `(m,)`, of their units.
+            paths: `(m, 3)`.
+            own: `(1, m, 8)`, as of `Support.of`.
+            z: `(m,)`, logs of the measured values.
+        """
+        unknown = own.copy()
+        unknown[..., STEM] = 0
+        stems, groups = own[0, :, STEM], own[0, :, GROUP]
+        # There has to be something to leave out, and of a group more than the network itself. Laws
+        # and offsets rest on it still: where it is most of what was measured, they tell.
+        most = own[0, :, TASK] // 2
+        for column, known, left_out in (
+            (_STEMS, stems > 0, stems),
+            (_GROUPS, groups > stems, groups),
+        ):
+            at = np.flatnonzero(known & (left_out <= most))
+            if not len(at):
+                continue
+            strange = np.full(len(at), _STRANGE)
+            expected = self._centre(
+                frame,
+                metrics[at],
+                slots[None, at],
+                paths[None, at],
+                unknown[:, at],
+                without=column,
+            )
+            reasons = _reasons(unknown[:, at], frame, expected.doubts)[0]
+            weights = np.minimum(1.0, _AGAIN / np.maximum(stems[at], 1))
+            errors = z[at] - expected.centre[0]
+            standing = Standing(self._law.numbers(paths[at, 0]), strange)
+            self._intervals.pretend(standing, paths[at], reasons, errors, weights)
+            self._judge(paths[at], strange, expected, z[at], weights)
+
+    def _judge(
+        self, paths: Integers, kinds: Integers, expected: _Expected, z: Floats, weights: Floats
+    ) -> None:
+        """Learn of one cell how far its domains' own processes are to count."""
+        errors = z - expected.others[0]
+        apart = (expected.alone - expected.others)[0]
+        self._own.judge(paths[:, 0], kinds, errors, apart, expected.less[0], weights)
 
     def _shifted(
         self, metric: int, path: Sequence[int], error: float, usual: float, doubt: float

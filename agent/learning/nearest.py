@@ -94,10 +94,24 @@ class Nearest:
         rows = self._events[places] % memory.rows
         self._keep(places[memory.slot[rows, self._metric] == self._slot])
 
-    def told(self, cells: Cells, learnt: Hyperparameters, memory: Memory) -> tuple[Floats, Floats]:
-        """Return means `(q,)` of the logs of cells, and standard deviations `(q,)`."""
+    def told(
+        self,
+        cells: Cells,
+        learnt: Hyperparameters,
+        memory: Memory,
+        *,
+        without: int | None = None,
+    ) -> tuple[Floats, Floats]:
+        """Return means `(q,)` of the logs of cells, and standard deviations `(q,)`.
+
+        Args:
+            cells: what is asked for.
+            learnt: what makes cells alike.
+            memory: holds the measurements.
+            without: a column of `NAMES`; what has that name of a cell does not count.
+        """
         names: Integers = np.concatenate((cells.names, cells.parts), axis=1, dtype=np.int64)
-        chosen = self._chosen(cells.sizes, names, learnt)
+        chosen = self._chosen(cells.sizes, names, learnt, without)
         mean, spread = np.empty((2, len(names)))
         for start in range(0, len(mean), _AT_ONCE):
             some = slice(start, start + _AT_ONCE)
@@ -148,7 +162,9 @@ class Nearest:
         names = np.concatenate((self._networks.names(network), self._ways.names(way)))
         return _Features(sizes.swapaxes(0, 1), names.swapaxes(0, 1))
 
-    def _chosen(self, sizes: Floats, names: Integers, learnt: Hyperparameters) -> Integers:
+    def _chosen(
+        self, sizes: Floats, names: Integers, learnt: Hyperparameters, without: int | None
+    ) -> Integers:
         """Return `(q, _NEAREST)` places of what predicts cells, ascending; -1 for none."""
         of_network, of_way = self._of[:, self._first : self._end]
         of_sizes, of_names = np.split(learnt.rates, [len(SIZES)])
@@ -160,12 +176,17 @@ class Nearest:
             by_network = networks.get(network.key)
             if by_network is None:
                 far = self._networks.distances(network, of_sizes[:_OF], of_names[:_NAMED])
+                if without is not None:
+                    far[self._networks.alike(network, without)] = np.inf
                 by_network = networks[network.key] = far.take(of_network)
             by_way = ways.get(way.key)
             if by_way is None:
                 far = self._ways.distances(way, of_sizes[_OF:], of_names[_NAMED:])
                 by_way = ways[way.key] = far.take(of_way), self._ways.alike(way, _HARDWARE)
-            places = _of_both(by_network + by_way[0], of_way, by_way[1])
+            far = by_network + by_way[0]
+            places = _of_both(far, of_way, by_way[1])
+            if without is not None:
+                places = places[far.take(places) < np.inf]
             own[_NEAREST - len(places) :] = places
         chosen[chosen >= 0] += self._first
         return chosen

@@ -31,12 +31,12 @@ Integers = NDArray[np.int64]
 _DOMAINS = 32
 """Domains that have one at a time; those unused for longest go first."""
 
-_ODDS, _FIRMNESS, _SURE = 1.0, 0.05, 4.0
-_MEMORY = 1.0 - 1.0 / 200.0
+_ODDS, _FIRMNESS, _SURE = 1.5, 0.03, 4.0
+_MEMORY = 200.0
 _CLIP, _STRIDE = 0.7, 0.5
-"""Log odds by which a process counts at first, how firmly (a second derivative of squared errors,
-log units), and how far they go; what is kept of what errors said with every further one; and how
-much (log) one may say, and how far it may move them."""
+"""Log odds by which a process usually counts, how firmly (a second derivative of squared errors,
+log units), and how far they go; over how many errors of late they are learnt; and how much (log)
+one of these may say, and how far it may move them."""
 
 _AT_ONCE = 32
 """Cells that are looked at together, so that what they differ in stays near the processor."""
@@ -119,8 +119,34 @@ class Own:
                 mean[at, metric[some]], spread[at, metric[some]] = told
         return Told(spread > 0.0, mean, spread, odds)
 
+    def told_without(
+        self, frame: Frame, domains: Integers, kinds: Integers, column: int
+    ) -> Told | None:
+        """Return what would be known of a frame of one had nothing of one name been measured.
+
+        Args:
+            frame: of one cell.
+            domains: `(1, m)`.
+            kinds: `(1, m)`, of the cell.
+            column: of `memory.NAMES`, which of the cell's names.
+        """
+        mean, spread, odds = np.zeros((3, *domains.shape))
+        cell = Cells.of(frame)
+        for at, (row, kind) in enumerate(zip(domains[0].tolist(), kinds[0].tolist(), strict=True)):
+            domain = self._domains.get(row)
+            told = domain and domain.told_without(cell, self._memory, column)
+            if domain and told:
+                (mean[0, at], spread[0, at]), odds[0, at] = told, domain.odds[kind]
+        return Told(spread > 0.0, mean, spread, odds) if spread.any() else None
+
     def judge(
-        self, domains: Integers, kinds: Integers, errors: Floats, apart: Floats, less: Floats
+        self,
+        domains: Integers,
+        kinds: Integers,
+        errors: Floats,
+        apart: Floats,
+        less: Floats,
+        weights: Floats,
     ) -> None:
         """Learn how far processes are to count.
 
@@ -130,12 +156,13 @@ class Own:
             errors: `(m,)`, log of measured over what other learners predicted.
             apart: `(m,)`, log of what the processes predicted over what they did.
             less: `(m,)`, log of how many times less doubt the processes left.
+            weights: `(m,)`, for how much of an error each counts.
         """
-        each = (one.tolist() for one in (domains, kinds, errors, apart, less))
-        for domain, kind, error, away, surer in zip(*each, strict=True):
+        each = (one.tolist() for one in (domains, kinds, errors, apart, less, weights))
+        for domain, kind, error, away, surer, weight in zip(*each, strict=True):
             known = self._domains.get(domain)
             if known is not None:
-                known.judge(kind, error, away, surer)
+                known.judge(kind, error, away, surer, weight)
 
     def learn(
         self, frame: Frame, domains: Sequence[int], setups: Sequence[int], z: Floats, event: int
@@ -189,7 +216,7 @@ class _Domain:
     def __init__(self, exact: Exact, nearest: Nearest, kinds: int) -> None:
         self.exact, self.nearest = exact, nearest
         self.odds = np.full(kinds, _ODDS)
-        self._curved = np.full(kinds, _FIRMNESS)
+        self._curved = np.zeros(kinds)
 
     @property
     def known(self) -> bool:
@@ -202,13 +229,23 @@ class _Domain:
             return self.nearest.told(cells, self.exact.learnt, memory)
         return self.exact.told(cells)
 
-    def judge(self, kind: int, error: float, apart: float, less: float) -> None:
+    def told_without(self, cell: Cells, memory: Memory, column: int) -> tuple[float, float] | None:
+        """Return what would be told of one cell had nothing of one of its names been measured."""
+        if not self.exact.grown:
+            return self.exact.told_without(cell, column)
+        mean, spread = self.nearest.told(cell, self.exact.learnt, memory, without=column)
+        return float(mean[0]), float(spread[0])
+
+    def judge(self, kind: int, error: float, apart: float, less: float, weight: float) -> None:
         """Learn how far it is to count; see `Own.judge`."""
         error = min(max(error, -_CLIP), _CLIP)
         apart = min(max(apart, -_CLIP), _CLIP)
         share = 1.0 / (1.0 + math.exp(-float(self.odds[kind]) - less))
         slope = apart * share * (1.0 - share)
-        self._curved[kind] = _MEMORY * self._curved[kind] + slope * slope
-        step = slope * (error - share * apart) / self._curved[kind]
+        fade = 1.0 - weight / _MEMORY
+        self._curved[kind] = fade * self._curved[kind] + weight * slope * slope
+        pull = weight * slope * (error - share * apart)
+        pull += (1.0 - fade) * _FIRMNESS * (_ODDS - float(self.odds[kind]))
+        step = pull / (float(self._curved[kind]) + _FIRMNESS)
         moved = self.odds[kind] + min(max(step, -_STRIDE), _STRIDE)
         self.odds[kind] = min(max(moved, -_SURE), _SURE)

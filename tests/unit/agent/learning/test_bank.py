@@ -396,3 +396,34 @@ def test_an_answer_never_depends_on_the_cells_beside_it(
     together = bank.predict(cells)
 
     assert [bank.predict([cell])[0] for cell in cells] == together
+
+
+def test_intervals_of_strange_networks_follow_how_odd_the_known_ones_are() -> None:
+    """Each network is as fast as its sizes say, times something of its own that they do not say."""
+    chance = random.Random(3)
+    held = []
+    for _ in range(3):
+        own: dict[str, float] = {}
+
+        def measured(number: int, own: dict[str, float] = own) -> Observation:
+            cell = CELL._replace(
+                model=f"m{number}",
+                architecture="a",
+                hardware=chance.choice("abc"),
+                gmacs=2.0 * (1 + number % 4),
+                batch_size=chance.choice([1.0, 4.0, 16.0]),
+            )
+            odd = own.setdefault(cell.model, math.exp(chance.gauss(0.0, 0.5)))
+            speed = 100.0 * odd * math.sqrt(cell.batch_size or 1.0) / (cell.gmacs or 1.0)
+            return observed(speed * math.exp(chance.gauss(0.0, 0.01)), cell)
+
+        bank = taught([measured(chance.randrange(16)) for _ in range(240)])
+        strange = [measured(100 + number) for number in range(60)]
+        told = bank.predict([one.cell for one in strange], [RATE])
+        held += [
+            one[RATE].low <= each.metrics[RATE] <= one[RATE].high
+            for one, each in zip(told, strange, strict=True)
+        ]
+
+    # Without networks that are taken for strange, half of them lie inside.
+    assert np.mean(held) > 0.68

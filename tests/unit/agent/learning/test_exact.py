@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from agent.learning import memory
 from agent.learning.catalogue import catalogue
 from agent.learning.cell import Cell
 from agent.learning.exact import MOST, Cells, Exact
@@ -234,3 +235,42 @@ def test_a_copy_answers_bit_for_bit() -> None:
             each.add(cells_of([one]), value(one), setup=0, event=0)
             each.step()
     assert np.array_equal(process.told(asked), copy.told(asked))
+
+
+@pytest.mark.parametrize("column", [memory.NAMES.index("stem"), memory.NAMES.index("group")])
+def test_what_is_left_out_counts_as_if_it_had_never_been_measured(column: int) -> None:
+    measured = some(40)
+    one = cells_of(some(1, seed=3))
+    names = cells_of(measured).names[:, column]
+    others = [
+        each for each, name in zip(measured, names, strict=True) if name != one.names[0, column]
+    ]
+
+    mean, spread = taught(others).told(one)
+
+    assert 0 < len(others) < len(measured)
+    assert taught(measured).told_without(one, column) == pytest.approx((mean[0], spread[0]))
+
+
+def test_leaving_out_changes_nothing() -> None:
+    process, one = taught(some(40)), cells_of(some(1, seed=3))
+    before = process.told(one)
+
+    process.told_without(one, 0)
+
+    assert process.told(one) == before
+
+
+def test_nothing_is_told_without_all_that_was_measured() -> None:
+    measured = some(40)
+    same = [each._replace(model="m1", architecture="a1", gmacs=2.0) for each in measured]
+
+    assert taught(same).told_without(cells_of(same[:1]), 0) is None
+
+
+def test_so_much_is_not_left_out_that_learning_would_wait() -> None:
+    measured = some(200)
+    same = [each._replace(model="m1", architecture="a1", gmacs=2.0) for each in measured]
+    process = taught([*same, measured[0]._replace(model="m2", architecture="a2")])
+
+    assert process.told_without(cells_of(same[:1]), 0) is None

@@ -26,6 +26,22 @@ class Learnt:
         )
         return float(widths[0])
 
+    def pretend(
+        self,
+        path: tuple[int, int],
+        reasons: np.ndarray,
+        error: float,
+        kind: int = 0,
+        weight: float = 1.0,
+    ) -> None:
+        self.intervals.pretend(
+            Standing(np.array([0]), np.array([kind])),
+            np.array([path]),
+            reasons[None],
+            np.array([error]),
+            np.array([weight]),
+        )
+
     def half_widths(
         self, paths: list[tuple[int, int]], reasons: np.ndarray, kind: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -150,3 +166,44 @@ def test_metrics_are_learnt_apart() -> None:
     assert width[0, 1] > 0.5
     assert close[0, 0] > 0.9
     assert close[0, 1] < 0.1
+
+
+def test_pretended_errors_widen_intervals_of_their_kind_alone() -> None:
+    learnt, one = intervals(), np.array([1.0, 0.0])
+    for _ in range(100):
+        for kind in (0, 1):
+            learnt.learn((2, 3), one, 0.05, kind)
+    before = [learnt.half_widths([(2, 3)], one[None], kind)[0][0] for kind in (0, 1)]
+
+    for _ in range(100):
+        learnt.pretend((2, 3), one, 0.5, 1)
+
+    after = [learnt.half_widths([(2, 3)], one[None], kind)[0][0] for kind in (0, 1)]
+    assert after[0] == before[0]
+    assert after[1] > 4 * before[1]
+
+
+def test_pretended_errors_count_by_their_weight() -> None:
+    one = np.array([1.0, 0.0])
+    widths = []
+    for count, weight in ((0, 1.0), (10, 1.0), (100, 0.1), (100, 1.0)):
+        learnt = intervals()
+        for _ in range(20):
+            learnt.learn((2, 3), one, 0.05)
+        for _ in range(count):
+            learnt.pretend((2, 3), one, 0.5, weight=weight)
+        widths.append(learnt.half_widths([(2, 3)], one[None])[0][0])
+
+    assert widths[2] == pytest.approx(widths[1], rel=0.2)
+    assert widths[3] > widths[2] > 2 * widths[0]
+
+
+def test_pretended_errors_are_no_misses() -> None:
+    """Nobody was given those intervals, so how often they held is not steered by them."""
+    learnt, one = intervals(), np.array([1.0, 0.0])
+    levels = learnt.intervals._level.copy()
+
+    for _ in range(100):
+        learnt.pretend((2, 3), one, 3.0)
+
+    assert (learnt.intervals._level == levels).all()

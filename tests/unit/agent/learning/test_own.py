@@ -9,18 +9,17 @@ from agent.learning.catalogue import catalogue
 from agent.learning.cell import Cell
 from agent.learning.exact import MOST
 from agent.learning.features import SIZES, WIDTH, Frame, frame_of
-from agent.learning.memory import Memory
+from agent.learning.memory import NAMES, Memory
 from agent.learning.own import Own, Told
 
 DOMAIN, OTHER = 4, 7
 SLOT = 1
+STEM = NAMES.index("stem")
 NO_LAW = np.zeros(WIDTH)
 
 
-def frame(*batches: float, hardware: str = "h") -> Frame:
-    return frame_of(
-        [Cell("a", hardware, gmacs=1.0, batch_size=one) for one in batches], catalogue()
-    )
+def frame(*batches: float, model: str = "a") -> Frame:
+    return frame_of([Cell(model, "h", gmacs=1.0, batch_size=one) for one in batches], catalogue())
 
 
 class Learning:
@@ -32,8 +31,8 @@ class Learning:
         for domain in domains:
             self.own.start(domain, 0, SLOT, NO_LAW)
 
-    def learn(self, domains: list[int], batch: float, z: float) -> None:
-        one, here = frame(batch), [1] * len(domains)
+    def learn(self, domains: list[int], batch: float, z: float, model: str = "a") -> None:
+        one, here = frame(batch, model=model), [1] * len(domains)
         event = self.memory.next_event
         self.own.learn(one, domains, here, np.full(len(domains), z), event)
         self.memory.add(one, [SLOT], np.array([z]), np.array([z]), np.array([1]))
@@ -86,10 +85,10 @@ def test_who_errs_less_counts_more() -> None:
 
     for _ in range(300):
         # Others are right, and the process lies beside them.
-        own.judge(np.array([DOMAIN]), np.array([0]), *np.array([[0.01], [0.3], [0.0]]))
+        own.judge(np.array([DOMAIN]), np.array([0]), *np.array([[0.01], [0.3], [0.0], [1.0]]))
     (wrong,) = learning.of(DOMAIN, 4.0)[1]
     for _ in range(600):
-        own.judge(np.array([DOMAIN]), np.array([0]), *np.array([[0.3], [0.3], [0.0]]))
+        own.judge(np.array([DOMAIN]), np.array([0]), *np.array([[0.3], [0.3], [0.0], [1.0]]))
     (right,) = learning.of(DOMAIN, 4.0)[1]
 
     assert first > 0.0
@@ -135,6 +134,23 @@ def test_what_is_forgotten_is_told_no_more(count: int) -> None:
 def test_what_the_memory_has_no_room_for_is_forgotten() -> None:
     learning = taught(3 * MOST, rows=MOST)
     assert len(learning.own._domains[DOMAIN].nearest) == MOST
+
+
+@pytest.mark.parametrize("count", [20, MOST])
+def test_without_the_network_a_process_tells_what_the_others_say(count: int) -> None:
+    learning = taught(count)
+    for _ in range(20):
+        learning.learn([DOMAIN], 4.0, 5.0, model="b")
+    domains = np.array([[DOMAIN, OTHER]])
+    asked = frame(4.0, model="b")
+
+    told = learning.own.told_without(asked, domains, np.zeros_like(domains), STEM)
+
+    assert told is not None
+    assert told.known.tolist() == [[True, False]]
+    assert told.mean[0, 0] == pytest.approx(np.log(4.0), abs=0.3)
+    nothing = learning.own.told_without(asked, domains[:, 1:], np.zeros((1, 1), dtype=int), STEM)
+    assert nothing is None
 
 
 def test_domains_are_bounded_and_those_unused_for_longest_go() -> None:
