@@ -45,9 +45,6 @@ _ONE, _OTHER = np.tril_indices(_NEAREST, -1)
 _BELOW = _ONE * _NEAREST + _OTHER
 """Pairs of what predicts a cell, and where these stand in a matrix, below its diagonal."""
 
-_AT_ONCE = 16
-"""Cells that are looked at together, so that what they differ in stays near the processor."""
-
 
 class Nearest:
     """Predicts by the nearest measurements of a domain; these themselves are in the memory.
@@ -56,17 +53,22 @@ class Nearest:
         roots: `(WIDTH,)`, weights of the law by physics.
         metric: the metric's column in the memory.
         slot: of its unit.
+
+    Attributes:
+        metric: as given.
+        mark: a number that others have as well if they hold the same measurements.
     """
 
     def __init__(self, roots: Floats, metric: int, slot: int) -> None:
         self._roots = roots
-        self._metric, self._slot = metric, slot
+        self.metric, self._slot = metric, slot
         self._networks = _Lines(_OF, _NAMED)
         self._ways = _Lines(len(SIZES) - _OF, len(PARTS))
         # Of each measurement its number, and those of its network and its way to run.
         self._events = np.zeros(64, dtype=np.int64)
         self._of = np.zeros((2, 64), dtype=np.int64)
         self._first = self._end = 0
+        self.mark = 0
 
     def __len__(self) -> int:
         return self._end - self._first
@@ -78,6 +80,7 @@ class Nearest:
             self._first += 1
         if 2 * self._first > max(self._end, 64):
             self._keep(np.arange(self._first, self._end))
+        self.mark = hash((self.mark, event))
         if self._end == len(self._events):
             self._events = fitted(self._events, self._end + 1)
             self._of = fitted(self._of.T, self._end + 1).T.copy()
@@ -92,57 +95,52 @@ class Nearest:
         """Forget what the memory does not hold any more."""
         places = np.arange(self._first, self._end)
         rows = self._events[places] % memory.rows
-        self._keep(places[memory.slot[rows, self._metric] == self._slot])
+        self._keep(places[memory.slot[rows, self.metric] == self._slot])
+
+    def chosen(
+        self, cells: Cells, learnt: Hyperparameters, *, without: int | None = None
+    ) -> Chosen:
+        """Return what predicts cells.
+
+        Args:
+            cells: what is asked for.
+            learnt: what makes cells alike.
+            without: a column of `NAMES`; what has that name of a cell does not count.
+        """
+        names: Integers = np.concatenate((cells.names, cells.parts), axis=1, dtype=np.int64)
+        places = self._places(cells.sizes, names, learnt, without)
+        asked = _Features(cells.sizes[..., None], names[..., None])
+        near = self._features(places)
+        return Chosen(
+            self._events.take(places, mode="clip"),
+            places >= 0,
+            near.apart(asked),
+            near.at(_ONE).apart(near.at(_OTHER)),
+        )
 
     def told(
-        self,
-        cells: Cells,
-        learnt: Hyperparameters,
-        memory: Memory,
-        *,
-        without: int | None = None,
+        self, cells: Cells, chosen: Chosen, learnt: Hyperparameters, memory: Memory
     ) -> tuple[Floats, Floats]:
         """Return means `(q,)` of the logs of cells, and standard deviations `(q,)`.
 
         Args:
             cells: what is asked for.
+            chosen: what predicts them, of these measurements or the same ones of another metric.
             learnt: what makes cells alike.
             memory: holds the measurements.
-            without: a column of `NAMES`; what has that name of a cell does not count.
         """
-        names: Integers = np.concatenate((cells.names, cells.parts), axis=1, dtype=np.int64)
-        chosen = self._chosen(cells.sizes, names, learnt, without)
-        mean, spread = np.empty((2, len(names)))
-        for start in range(0, len(mean), _AT_ONCE):
-            some = slice(start, start + _AT_ONCE)
-            asked = _Features(cells.sizes[some, :, None], names[some, :, None])
-            mean[some], spread[some] = self._told(
-                asked, cells.linear[some], chosen[some], learnt, memory
-            )
-        return mean, spread
-
-    def _told(
-        self,
-        asked: _Features,
-        linear: Floats,
-        chosen: Integers,
-        learnt: Hyperparameters,
-        memory: Memory,
-    ) -> tuple[Floats, Floats]:
-        """Return means and standard deviations of cells by measurements at places `(q, k)`."""
-        near = self._features(chosen)
-        events = self._events.take(chosen, mode="clip")
-        rows = events % memory.rows
-        flat = rows * memory.slot.shape[1] + self._metric
+        rows = chosen.events % memory.rows
+        flat = rows * memory.slot.shape[1] + self.metric
         usable = memory.slot.reshape(-1).take(flat) == self._slot
-        usable &= (chosen >= 0) & (events >= memory.next_event - memory.rows)
+        usable &= chosen.known & (chosen.events >= memory.next_event - memory.rows)
+        linear = cells.linear
         there = memory.linear.take(rows, axis=0)
         weighted = there * learnt.laws
-        right = near.alike(asked, learnt)
+        right = chosen.to_cells.alike(learnt)
         right += np.matmul(weighted, linear[..., None])[..., 0]
         matrices = np.matmul(weighted, there.swapaxes(1, 2))
         lines = matrices.reshape(len(rows), -1)
-        lines[:, _BELOW] += near.at(_ONE).alike(near.at(_OTHER), learnt)
+        lines[:, _BELOW] += chosen.among.alike(learnt)
         lines[:, :: _NEAREST + 1] += learnt.variance + learnt.noise
         if not usable.all():
             right *= usable
@@ -162,14 +160,15 @@ class Nearest:
         names = np.concatenate((self._networks.names(network), self._ways.names(way)))
         return _Features(sizes.swapaxes(0, 1), names.swapaxes(0, 1))
 
-    def _chosen(
+    def _places(
         self, sizes: Floats, names: Integers, learnt: Hyperparameters, without: int | None
     ) -> Integers:
         """Return `(q, _NEAREST)` places of what predicts cells, ascending; -1 for none."""
         of_network, of_way = self._of[:, self._first : self._end]
         of_sizes, of_names = np.split(learnt.rates, [len(SIZES)])
         networks: dict[bytes, Singles] = {}
-        ways: dict[bytes, tuple[Singles, Flags]] = {}
+        ways: dict[bytes, Singles] = {}
+        hardware: dict[int, tuple[Flags, Integers]] = {}
         chosen = np.full((len(sizes), _NEAREST), -1)
         for own, size, name in zip(chosen, sizes, names, strict=True):
             network, way = _Line(size[:_OF], name[:_NAMED]), _Line(size[_OF:], name[_NAMED:])
@@ -182,9 +181,14 @@ class Nearest:
             by_way = ways.get(way.key)
             if by_way is None:
                 far = self._ways.distances(way, of_sizes[_OF:], of_names[_NAMED:])
-                by_way = ways[way.key] = far.take(of_way), self._ways.alike(way, _HARDWARE)
-            far = by_network + by_way[0]
-            places = _of_both(far, of_way, by_way[1])
+                by_way = ways[way.key] = far.take(of_way)
+            number = int(way.names[_HARDWARE])
+            here = hardware.get(number)
+            if here is None:
+                is_here = self._ways.alike(way, _HARDWARE).take(of_way)
+                here = hardware[number] = is_here, np.flatnonzero(is_here)
+            far = by_network + by_way
+            places = _of_both(far, *here)
             if without is not None:
                 places = places[far.take(places) < np.inf]
             own[_NEAREST - len(places) :] = places
@@ -197,6 +201,22 @@ class Nearest:
         for own, lines in zip(self._of, (self._networks, self._ways), strict=True):
             own[: len(places)] = lines.keep(own[places])
         self._first, self._end = 0, len(places)
+        self.mark = hash((self.mark, *places[:: max(len(places) // 64, 1)].tolist()))
+
+
+class _Apart(NamedTuple):
+    """What `k` pairs of cells differ in, for each of `q`: `(q, sizes, k)` and `(q, names, k)`."""
+
+    sizes: Floats
+    names: Floats
+
+    def alike(self, learnt: Hyperparameters) -> Floats:
+        """Return `(q, k)` covariances, but for those of the law."""
+        far = np.matmul(learnt.rates[: len(SIZES)], self.sizes)
+        far += np.matmul(learnt.rates[len(SIZES) :], self.names)
+        alike: Floats = np.exp(np.negative(far, out=far), out=far)
+        alike *= learnt.variance
+        return alike
 
 
 class _Features(NamedTuple):
@@ -209,15 +229,26 @@ class _Features(NamedTuple):
         """Return those of some of the `k`."""
         return _Features(self.sizes.take(places, axis=2), self.names.take(places, axis=2))
 
-    def alike(self, other: _Features, learnt: Hyperparameters) -> Floats:
-        """Return `(q, k)` covariances with others, but for those of the law."""
+    def apart(self, other: _Features) -> _Apart:
+        """Return what they differ in from others."""
         apart = self.sizes - other.sizes
-        far = np.matmul(learnt.rates[: len(SIZES)], np.abs(apart, out=apart))
-        differ = (self.names != other.names).astype(float)
-        far += np.matmul(learnt.rates[len(SIZES) :], differ)
-        alike: Floats = np.exp(np.negative(far, out=far), out=far)
-        alike *= learnt.variance
-        return alike
+        return _Apart(np.abs(apart, out=apart), (self.names != other.names).astype(float))
+
+
+class Chosen(NamedTuple):
+    """The `k` measurements that predict each of `q` cells.
+
+    Attributes:
+        events: `(q, k)`, their numbers.
+        known: `(q, k)`, whether there are so many.
+        to_cells: what they differ in from the cells.
+        among: what they differ in among each other.
+    """
+
+    events: Integers
+    known: Flags
+    to_cells: _Apart
+    among: _Apart
 
 
 class _Line(NamedTuple):
@@ -287,15 +318,14 @@ class _Lines:
         return places
 
 
-def _of_both(far: Singles, of_way: Integers, here: Flags) -> Integers:
-    """Return places, ascending: those nearest of all, and those nearest in ways that are `here`."""
+def _of_both(far: Singles, is_here: Flags, here: Integers) -> Integers:
+    """Return places, ascending: those nearest of all, and those nearest of what `is_here`."""
     half = _NEAREST // 2
     nearest = _least(far, _NEAREST)
     first, more = nearest[:half], nearest[half:]
-    own = more[here.take(of_way.take(more))]
+    own = more[is_here.take(more)]
     if len(own) < half:
-        places = np.flatnonzero(here.take(of_way))
-        own = places[_least(far.take(places), _NEAREST)]
+        own = here[_least(far.take(here), _NEAREST)]
         own = own[~np.isin(own, first)]
     own = own[:half]
     if len(own) < half:

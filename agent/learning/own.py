@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from agent.learning.exact import Cells, Exact
 from agent.learning.features import Frame
 from agent.learning.memory import Memory
-from agent.learning.nearest import Nearest
+from agent.learning.nearest import Chosen, Nearest
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -38,7 +38,7 @@ _CLIP, _STRIDE = 0.7, 0.5
 log units), and how far they go; over how many errors of late they are learnt; and how much (log)
 one of these may say, and how far it may move them."""
 
-_AT_ONCE = 32
+_AT_ONCE = 16
 """Cells that are looked at together, so that what they differ in stays near the processor."""
 
 
@@ -109,13 +109,24 @@ class Own:
         every = Cells.of(frame)
         if len(frame) == 1:
             self._last = frame, every
+        chosen: dict[tuple[int, bytes], Chosen] = {}
         for row, domain in known.items():
             cells, metric = np.nonzero(domains == row)
             odds[cells, metric] = domain.odds[kinds[cells, metric]]
             for start in range(0, len(cells), _AT_ONCE):
                 some = slice(start, start + _AT_ONCE)
                 at = cells[some]
-                told = domain.told(every.at(at), self._memory)
+                asked = every.at(at)
+                if domain.exact.grown:
+                    key = domain.nearest.mark, at.tobytes()
+                    if key not in chosen:
+                        first = self._first(domain)
+                        chosen[key] = first.nearest.chosen(asked, first.exact.learnt)
+                    told = domain.nearest.told(
+                        asked, chosen[key], domain.exact.learnt, self._memory
+                    )
+                else:
+                    told = domain.exact.told(asked)
                 mean[at, metric[some]], spread[at, metric[some]] = told
         return Told(spread > 0.0, mean, spread, odds)
 
@@ -192,6 +203,17 @@ class Own:
                 # One step at a time: none is to hold up everything else.
                 stepped = domain.exact.step()
 
+    def _first(self, domain: _Domain) -> _Domain:
+        """Return the first domain with the same measurements, which chooses for all of them.
+
+        So no answer depends on which metrics are asked for.
+        """
+        mark = domain.nearest.mark
+        return min(
+            (one for one in self._domains.values() if one.nearest.mark == mark),
+            key=lambda one: one.nearest.metric,
+        )
+
     def shift(self, setups: Integers, size: float, but: Sequence[int]) -> None:
         """Move what was measured in set-ups, but for some events, as the memory has."""
         for domain in self._domains.values():
@@ -223,17 +245,12 @@ class _Domain:
         """Whether anything was measured."""
         return (len(self.nearest) if self.exact.grown else self.exact.count) > 0
 
-    def told(self, cells: Cells, memory: Memory) -> tuple[Floats, Floats]:
-        """Return means `(q,)` of the logs of cells, and standard deviations `(q,)`."""
-        if self.exact.grown:
-            return self.nearest.told(cells, self.exact.learnt, memory)
-        return self.exact.told(cells)
-
     def told_without(self, cell: Cells, memory: Memory, column: int) -> tuple[float, float] | None:
         """Return what would be told of one cell had nothing of one of its names been measured."""
         if not self.exact.grown:
             return self.exact.told_without(cell, column)
-        mean, spread = self.nearest.told(cell, self.exact.learnt, memory, without=column)
+        chosen = self.nearest.chosen(cell, self.exact.learnt, without=column)
+        mean, spread = self.nearest.told(cell, chosen, self.exact.learnt, memory)
         return float(mean[0]), float(spread[0])
 
     def judge(self, kind: int, error: float, apart: float, less: float, weight: float) -> None:

@@ -36,6 +36,12 @@ def some(count: int, seed: int = 1, hardware: Sequence[str] = ("h1", "h2", "h3")
     ]
 
 
+def told(
+    nearest: Nearest, cells: Cells, learnt: Hyperparameters, memory: Memory
+) -> tuple[Floats, Floats]:
+    return nearest.told(cells, nearest.chosen(cells, learnt), learnt, memory)
+
+
 def value(one: Cell) -> float:
     return {"h1": 0.0, "h2": 1.0, "h3": 2.5}[one.hardware] + 0.3 * np.log(one.batch_size or 1.0)
 
@@ -73,16 +79,16 @@ def test_all_of_a_few_measurements_tell_what_an_exact_process_does() -> None:
         process.add(cells_of([one]), value(one), 0, number)
     nearest, memory = taught(known)
 
-    told = nearest.told(asked, process.learnt, memory)
+    found = told(nearest, asked, process.learnt, memory)
 
-    np.testing.assert_allclose(told, process.told(asked), rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(found, process.told(asked), rtol=1e-6, atol=1e-8)
 
 
 def test_many_measurements_are_predicted_by_those_nearest(learnt: Hyperparameters) -> None:
     nearest, memory = taught(some(3_000))
     asked = some(50, seed=2)
 
-    mean, spread = nearest.told(cells_of(asked), learnt, memory)
+    mean, spread = told(nearest, cells_of(asked), learnt, memory)
 
     np.testing.assert_allclose(mean, [value(one) for one in asked], atol=0.05)
     assert spread.max() < 0.2
@@ -95,7 +101,7 @@ def test_some_of_its_own_hardware_are_among_those_that_predict(learnt: Hyperpara
     asked = cells_of([here[0]._replace(model="a", gmacs=1.0)])
 
     (before, _), (after, _) = (
-        nearest.told(asked, learnt, memory)
+        told(nearest, asked, learnt, memory)
         for nearest, memory in (taught(elsewhere), taught([*elsewhere, *here]))
     )
 
@@ -107,8 +113,8 @@ def test_no_answer_depends_on_what_is_asked_beside_it(learnt: Hyperparameters) -
     nearest, memory = taught(some(2_500))
     asked = some(40, seed=4)
 
-    together = np.array(nearest.told(cells_of(asked), learnt, memory))
-    alone = np.array([nearest.told(cells_of([one]), learnt, memory) for one in asked])
+    together = np.array(told(nearest, cells_of(asked), learnt, memory))
+    alone = np.array([told(nearest, cells_of([one]), learnt, memory) for one in asked])
 
     assert np.array_equal(together, alone[..., 0].T)
 
@@ -117,17 +123,17 @@ def test_what_the_memory_forgot_counts_no_more(learnt: Hyperparameters) -> None:
     known = some(600)
     nearest, memory = taught(known)
     (asked,) = some(1, seed=5)
-    before, _ = nearest.told(cells_of([asked]), learnt, memory)
+    before, _ = told(nearest, cells_of([asked]), learnt, memory)
 
     memory.slot[:300] = 0
-    marked = nearest.told(cells_of([asked]), learnt, memory)[0]
+    marked = told(nearest, cells_of([asked]), learnt, memory)[0]
     nearest.sweep(memory)
-    swept = nearest.told(cells_of([asked]), learnt, memory)[0]
+    swept = told(nearest, cells_of([asked]), learnt, memory)[0]
 
     assert len(nearest) == 300
     assert marked != before
     fresh, anew = taught(known[300:])
-    np.testing.assert_allclose(swept, fresh.told(cells_of([asked]), learnt, anew)[0], rtol=1e-9)
+    np.testing.assert_allclose(swept, told(fresh, cells_of([asked]), learnt, anew)[0], rtol=1e-9)
 
 
 def test_it_keeps_as_many_as_the_memory(learnt: Hyperparameters) -> None:
@@ -138,7 +144,7 @@ def test_it_keeps_as_many_as_the_memory(learnt: Hyperparameters) -> None:
     fresh, anew = taught(known[-300:])
     asked = cells_of(some(20, seed=6))
     np.testing.assert_allclose(
-        nearest.told(asked, learnt, memory), fresh.told(asked, learnt, anew), rtol=1e-9
+        told(nearest, asked, learnt, memory), told(fresh, asked, learnt, anew), rtol=1e-9
     )
 
 
@@ -147,7 +153,7 @@ def test_without_a_measurement_the_law_is_told(learnt: Hyperparameters) -> None:
     memory.slot[:] = 0
     nearest.sweep(memory)
 
-    mean, spread = nearest.told(cells_of(some(2)), learnt, memory)
+    mean, spread = told(nearest, cells_of(some(2)), learnt, memory)
 
     assert mean.tolist() == [0.0, 0.0]
     assert (spread > 0.5).all()
@@ -157,7 +163,7 @@ def test_the_same_again_and_again_stays_finite(learnt: Hyperparameters) -> None:
     (one,) = some(1)
     nearest, memory = taught([one] * 3_000)
 
-    mean, spread = nearest.told(cells_of([one]), learnt, memory)
+    mean, spread = told(nearest, cells_of([one]), learnt, memory)
 
     assert mean[0] == pytest.approx(value(one), abs=0.01)
     assert 0.0 < spread[0] < 0.2
