@@ -12,7 +12,7 @@ few networks in few ways to run one, and how far each of these is from a cell is
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +83,7 @@ class Nearest:
         self.mark = hash((self.mark, event))
         if self._end == len(self._events):
             self._events = fitted(self._events, self._end + 1)
-            self._of = fitted(self._of.T, self._end + 1).T.copy()
+            self._of = _widened(self._of)
         at = self._end
         self._events[at] = event
         sizes, names = cell.sizes[0], cell.names[0].astype(np.int64)
@@ -165,7 +165,7 @@ class Nearest:
     ) -> Integers:
         """Return `(q, _NEAREST)` places of what predicts cells, ascending; -1 for none."""
         of_network, of_way = self._of[:, self._first : self._end]
-        of_sizes, of_names = np.split(learnt.rates, [len(SIZES)])
+        of_sizes, of_names = np.split(learnt.rates.astype(np.float32), [len(SIZES)])
         networks: dict[bytes, Singles] = {}
         ways: dict[bytes, Singles] = {}
         hardware: dict[int, tuple[Flags, Integers]] = {}
@@ -274,6 +274,7 @@ class _Lines:
     def __init__(self, sizes: int, names: int) -> None:
         # A column for each.
         self._sizes = np.zeros((sizes, 16))
+        self._singles = self._sizes.astype(np.float32)
         self._names = np.zeros((names, 16), dtype=np.int64)
         self._known: dict[bytes, int] = {}
 
@@ -282,9 +283,12 @@ class _Lines:
         count = len(self._known)
         at = self._known.setdefault(line.key, count)
         if at == count:
-            self._sizes = fitted(self._sizes.T, at + 1).T.copy()
-            self._names = fitted(self._names.T, at + 1).T.copy()
-            self._sizes[:, at], self._names[:, at] = line.sizes, line.names
+            if at == self._names.shape[1]:
+                self._sizes = _widened(self._sizes)
+                self._singles = _widened(self._singles)
+                self._names = _widened(self._names)
+            self._sizes[:, at] = self._singles[:, at] = line.sizes
+            self._names[:, at] = line.names
         return at
 
     def sizes(self, lines: Integers) -> Floats:
@@ -295,13 +299,14 @@ class _Lines:
         """Return `(names, ...)` of lines."""
         return self._names.take(lines, axis=1)
 
-    def distances(self, line: _Line, of_sizes: Floats, of_names: Floats) -> Singles:
+    def distances(self, line: _Line, of_sizes: Singles, of_names: Singles) -> Singles:
         """Return `(n,)`, how far all lines are from one, by what steps and other names cost."""
         n = len(self._known)
-        far = np.matmul(of_sizes, np.abs(self._sizes[:, :n] - line.sizes[:, None]))
-        far += np.matmul(of_names, (self._names[:, :n] != line.names[:, None]).astype(float))
-        rounded: Singles = far.astype(np.float32)
-        return rounded
+        apart = self._singles[:, :n] - line.sizes[:, None].astype(np.float32)
+        far: Singles = np.matmul(of_sizes, np.abs(apart, out=apart))
+        differ = self._names[:, :n] != line.names[:, None]
+        far += np.matmul(of_names, differ.astype(np.float32))
+        return far
 
     def alike(self, line: _Line, column: int) -> Flags:
         """Return `(n,)`, which lines have a name of this one."""
@@ -314,22 +319,31 @@ class _Lines:
         keys = list(self._known)
         self._known = {keys[one]: at for at, one in enumerate(kept.tolist())}
         self._sizes[:, : len(kept)] = self._sizes[:, kept]
+        self._singles[:, : len(kept)] = self._singles[:, kept]
         self._names[:, : len(kept)] = self._names[:, kept]
         return places
+
+
+def _widened(columns: NDArray[Any]) -> NDArray[Any]:
+    """Return columns with room for as many again."""
+    return np.concatenate((columns, np.zeros_like(columns)), axis=1)
 
 
 def _of_both(far: Singles, is_here: Flags, here: Integers) -> Integers:
     """Return places, ascending: those nearest of all, and those nearest of what `is_here`."""
     half = _NEAREST // 2
     nearest = _least(far, _NEAREST)
-    first, more = nearest[:half], nearest[half:]
-    own = more[is_here.take(more)]
+    first, more = nearest[:half], nearest[half:_NEAREST]
+    others = nearest[half:]
+    own = others[is_here.take(others)]
     if len(own) < half:
-        own = here[_least(far.take(here), _NEAREST)]
-        own = own[~np.isin(own, first)]
+        # Those that are among the first of all are the first of them.
+        met = np.count_nonzero(is_here.take(first))
+        own = here[_least(far.take(here), _NEAREST)][met:]
     own = own[:half]
     if len(own) < half:
-        more = more[~np.isin(more, own)]
+        # All that is here is in already.
+        more = more[~is_here.take(more)]
         own = np.concatenate((own, more[: half - len(own)]))
     both = np.concatenate((first, own))
     both.sort()

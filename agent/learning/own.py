@@ -31,7 +31,7 @@ Integers = NDArray[np.int64]
 _DOMAINS = 32
 """Domains that have one at a time; those unused for longest go first."""
 
-_ODDS, _FIRMNESS, _SURE = 1.5, 0.03, 4.0
+_ODDS, _FIRMNESS, _SURE = 2.0, 0.03, 4.0
 _MEMORY = 200.0
 _CLIP, _STRIDE = 0.7, 0.5
 """Log odds by which a process usually counts, how firmly (a second derivative of squared errors,
