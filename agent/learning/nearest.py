@@ -201,7 +201,7 @@ class Nearest:
         for own, lines in zip(self._of, (self._networks, self._ways), strict=True):
             own[: len(places)] = lines.keep(own[places])
         self._first, self._end = 0, len(places)
-        self.mark = hash((self.mark, *places[:: max(len(places) // 64, 1)].tolist()))
+        self.mark = hash((self.mark, len(places), *places[:: max(len(places) // 64, 1)].tolist()))
 
 
 class _Apart(NamedTuple):
