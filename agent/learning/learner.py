@@ -449,6 +449,8 @@ class Learner:
                     self._intervals.begin(int(self._law.numbers(np.array(row))))
                     roots = physics(self.metrics[domain.metric])
                     self._own.start(row, domain.metric, domain.slot, roots)
+                else:
+                    self._own.begin(row, path[1] if level == 2 else 0)
                 self._drift.forget(row)
                 self._site.forget(row)
         if len(self._scopes) >= self._scopes.capacity:
@@ -526,9 +528,9 @@ class Learner:
         others = alone = centre
         less = np.zeros_like(centre)
         if without is None:
-            told = self._own.told(frame, paths[..., 0], kinds)
+            told = self._own.told(frame, paths, kinds)
         else:
-            told = self._own.told_without(frame, paths[..., 0], kinds, without)
+            told = self._own.told_without(frame, paths, kinds, without)
         if told is not None:
             alone = np.where(told.known, told.mean, others)
             less = _less(spread, told.spread)
@@ -694,18 +696,24 @@ class Learner:
             if shift is not None and (shift.again or abs(shift.size) > _SHIFT):
                 whole = level == 1
                 setups = self._law.setups_of(path, hardware=whole)
-                self._move(metric, setups, shift)
+                self._move(metric, setups, shift, path[1] if whole else None)
                 if shift.most:
                     self._drift.calm([path[1], *setups.tolist()])
                 return None if shift.again else Shifted(self.metrics[metric], whole, shift)
         return None
 
-    def _move(self, metric: int, setups: Integers, shift: Shift) -> None:
-        """Move what was measured of set-ups but in the events that showed the shift."""
+    def _move(
+        self, metric: int, setups: Integers, shift: Shift, hardware: int | None = None
+    ) -> None:
+        """Move what was measured of set-ups but in the events that showed the shift.
+
+        They may be all of the row of a hardware.
+        """
         self._memory.shift(metric, setups, shift.size, shift.events[:-1])
         self._law.shift(setups, shift.size)
         self._paired.shift(setups, shift.size)
-        self._own.shift(setups, shift.size, shift.events[:-1])
+        rows = setups if hardware is None else np.append(setups, hardware)
+        self._own.shift(rows, shift.size)
 
     def _rest(self, metric: int, domain: int) -> None:
         """Find anew what a law that has changed leaves of the measurements in memory."""

@@ -119,7 +119,12 @@ class Nearest:
         )
 
     def told(
-        self, cells: Cells, chosen: Chosen, learnt: Hyperparameters, memory: Memory
+        self,
+        cells: Cells,
+        chosen: Chosen,
+        learnt: Hyperparameters,
+        memory: Memory,
+        shifted: Floats,
     ) -> tuple[Floats, Floats]:
         """Return means `(q,)` of the logs of cells, and standard deviations `(q,)`.
 
@@ -128,6 +133,7 @@ class Nearest:
             chosen: what predicts them, of these measurements or the same ones of another metric.
             learnt: what makes cells alike.
             memory: holds the measurements.
+            shifted: by rows of set-ups, how far (log) they have shifted, which is not told.
         """
         rows = chosen.events % memory.rows
         flat = rows * memory.slot.shape[1] + self.metric
@@ -148,6 +154,7 @@ class Nearest:
             lines[:, :: _NEAREST + 1] += ~usable
         weights = solved(matrices, right)
         rest = memory.z.reshape(-1).take(flat) - np.matmul(there, self._roots)
+        rest -= shifted.take(memory.path.reshape(-1).take(flat), mode="clip")
         mean = np.vecdot(weights, np.where(usable, rest, 0.0)) + np.vecdot(linear, self._roots)
         left = np.vecdot(np.square(linear), learnt.laws) - np.vecdot(right, weights)
         left += learnt.variance

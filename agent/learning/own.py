@@ -9,6 +9,9 @@ hundred, all of them say something of every cell (`exact.py`); of more, the near
 How far it counts, errors decide (stacking, Wolpert 1992): to log odds of the kind of cell, found by
 online Newton steps on the squared error of the mixture (as in Hazan, Agarwal and Kale 2007), comes
 how much less doubt it leaves than the others.
+
+What shifts in a set-up or on a hardware says nothing of others: processes learn and predict what
+would be measured had nothing ever shifted, and shifts are added to what they say.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from agent.learning.exact import Cells, Exact
 from agent.learning.features import Frame
 from agent.learning.memory import Memory
 from agent.learning.nearest import Chosen, Nearest
+from agent.learning.rows import fitted
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -73,6 +77,8 @@ class Own:
         self._memory = memory
         self._kinds = kinds
         self._domains: dict[int, _Domain] = {}
+        # By rows of hardware and set-ups, how far (log) they have shifted.
+        self._shifted = np.zeros(64)
         self._last: tuple[Frame | None, Cells | None] = (None, None)
 
     def __getstate__(self) -> dict[str, object]:
@@ -93,11 +99,20 @@ class Own:
             del self._domains[next(iter(self._domains))]
         self._domains[domain] = _Domain(Exact(roots), Nearest(roots, metric, slot), self._kinds)
 
-    def told(self, frame: Frame, domains: Integers, kinds: Integers) -> Told | None:
-        """Return what is known of the cells of a frame, of kinds `(n, m)`, in domains `(n, m)`.
+    def begin(self, row: int, above: int = 0) -> None:
+        """Begin a hardware, or a set-up of the hardware `above`, which has shifted as far."""
+        self._shifted = fitted(self._shifted, max(row, above) + 1)
+        self._shifted[row] = self._shifted[above]
 
-        None if nothing is.
+    def told(self, frame: Frame, paths: Integers, kinds: Integers) -> Told | None:
+        """Return what is known of the cells of a frame; None if nothing is.
+
+        Args:
+            frame: of `n` cells.
+            paths: `(n, m, 3)`, rows of domains, hardware and set-ups.
+            kinds: `(n, m)`.
         """
+        domains = paths[..., 0]
         known = {
             row: domain
             for row in set(domains.ravel().tolist())
@@ -123,32 +138,35 @@ class Own:
                         first = self._first(domain)
                         chosen[key] = first.nearest.chosen(asked, first.exact.learnt)
                     told = domain.nearest.told(
-                        asked, chosen[key], domain.exact.learnt, self._memory
+                        asked, chosen[key], domain.exact.learnt, self._memory, self._shifted
                     )
                 else:
                     told = domain.exact.told(asked)
                 mean[at, metric[some]], spread[at, metric[some]] = told
-        return Told(spread > 0.0, mean, spread, odds)
+        return Told(spread > 0.0, mean + self._shift_of(paths), spread, odds)
 
     def told_without(
-        self, frame: Frame, domains: Integers, kinds: Integers, column: int
+        self, frame: Frame, paths: Integers, kinds: Integers, column: int
     ) -> Told | None:
         """Return what would be known of a frame of one had nothing of one name been measured.
 
         Args:
             frame: of one cell.
-            domains: `(1, m)`.
+            paths: `(1, m, 3)`.
             kinds: `(1, m)`, of the cell.
             column: of `memory.NAMES`, which of the cell's names.
         """
-        mean, spread, odds = np.zeros((3, *domains.shape))
+        mean, spread, odds = np.zeros((3, *kinds.shape))
         cell = Cells.of(frame)
-        for at, (row, kind) in enumerate(zip(domains[0].tolist(), kinds[0].tolist(), strict=True)):
+        rows = paths[0, :, 0].tolist()
+        for at, (row, kind) in enumerate(zip(rows, kinds[0].tolist(), strict=True)):
             domain = self._domains.get(row)
-            told = domain and domain.told_without(cell, self._memory, column)
+            told = domain and domain.told_without(cell, self._memory, self._shifted, column)
             if domain and told:
                 (mean[0, at], spread[0, at]), odds[0, at] = told, domain.odds[kind]
-        return Told(spread > 0.0, mean, spread, odds) if spread.any() else None
+        if not spread.any():
+            return None
+        return Told(spread > 0.0, mean + self._shift_of(paths), spread, odds)
 
     def judge(
         self,
@@ -193,12 +211,13 @@ class Own:
         told = frame is self._last[0]
         cell = self._last[1] if told and self._last[1] else Cells.of(frame)
         stepped = False
-        for domain, row, setup, value in zip(known, domains, setups, z.tolist(), strict=True):
+        unshifted = (z - self._shifted[list(setups)]).tolist()
+        for domain, row, setup, value in zip(known, domains, setups, unshifted, strict=True):
             if domain is None:
                 continue
             self._domains[row] = self._domains.pop(row)
             domain.nearest.add(cell, event, self._memory)
-            domain.exact.add(cell, value, setup, event, told=told)
+            domain.exact.add(cell, value, setup, told=told)
             if not stepped:
                 # One step at a time: none is to hold up everything else.
                 stepped = domain.exact.step()
@@ -214,10 +233,15 @@ class Own:
             key=lambda one: one.nearest.metric,
         )
 
-    def shift(self, setups: Integers, size: float, but: Sequence[int]) -> None:
-        """Move what was measured in set-ups, but for some events, as the memory has."""
-        for domain in self._domains.values():
-            domain.exact.shift(setups, size, but)
+    def shift(self, rows: Integers, size: float) -> None:
+        """Note that hardware or set-ups have shifted; the memory has moved what was measured."""
+        self._shifted[rows] += size
+
+    def _shift_of(self, paths: Integers) -> Floats:
+        """Return how far the set-ups of paths have shifted or, of unknown ones, the hardware."""
+        hardware, setup = paths[..., 1], paths[..., 2]
+        shifted: Floats = self._shifted[np.where(setup > 0, setup, hardware)]
+        return shifted
 
     def forget(self, setups: Sequence[int]) -> None:
         """Forget what was measured in set-ups whose rows stand for others, as the memory has."""
@@ -245,12 +269,14 @@ class _Domain:
         """Whether anything was measured."""
         return (len(self.nearest) if self.exact.grown else self.exact.count) > 0
 
-    def told_without(self, cell: Cells, memory: Memory, column: int) -> tuple[float, float] | None:
+    def told_without(
+        self, cell: Cells, memory: Memory, shifted: Floats, column: int
+    ) -> tuple[float, float] | None:
         """Return what would be told of one cell had nothing of one of its names been measured."""
         if not self.exact.grown:
             return self.exact.told_without(cell, column)
         chosen = self.nearest.chosen(cell, self.exact.learnt, without=column)
-        mean, spread = self.nearest.told(cell, chosen, self.exact.learnt, memory)
+        mean, spread = self.nearest.told(cell, chosen, self.exact.learnt, memory, shifted)
         return float(mean[0]), float(spread[0])
 
     def judge(self, kind: int, error: float, apart: float, less: float, weight: float) -> None:

@@ -48,7 +48,7 @@ def value(one: Cell) -> float:
 def taught(cells: list[Cell], *, steps: bool = False) -> Exact:
     process = Exact(NO_LAW)
     for number, one in enumerate(cells):
-        process.add(cells_of([one]), value(one), setup=number % 3, event=number)
+        process.add(cells_of([one]), value(one), setup=number % 3)
         if steps:
             process.step()
     return process
@@ -152,13 +152,14 @@ def test_no_answer_depends_on_what_is_asked_beside_it() -> None:
 
 
 def test_of_more_than_it_predicts_by_it_keeps_some_of_all_times() -> None:
-    known = some(8 * MOST)
-    process = taught(known)
+    process = Exact(NO_LAW)
+    for number, one in enumerate(some(8 * MOST)):
+        process.add(cells_of([one]), value(one), setup=number)
 
     assert process.grown
     assert process.met == 8 * MOST
     assert MOST // 2 < process.count <= MOST
-    kept = process._events[: process.count]
+    kept = process._setups[: process.count]
     assert kept[0] < MOST
     assert kept[-1] > 7 * MOST
     # Of the later half, neither hardly any nor nearly all.
@@ -172,26 +173,13 @@ def test_it_goes_on_to_learn_what_makes_cells_alike() -> None:
     for number, one in enumerate(known):
         turned = number > MOST // 2
         by = one.runtime if turned else one.hardware
-        process.add(cells_of([one]), float(str(by)[1:]), setup=0, event=number)
+        process.add(cells_of([one]), float(str(by)[1:]), setup=0)
         process.step()
         if number == MOST // 2:
             before = process.learnt.of_parts
 
     parts = dict(zip(PARTS, (process.learnt.of_parts / before).tolist(), strict=True))
     assert parts["runtime"] > 2.0 * parts["hardware"]
-
-
-def test_a_shift_moves_what_was_measured_before_it() -> None:
-    known = some(60)
-    process, asked = taught(known), cells_of([known[0], known[1]])
-    before, _ = process.told(asked)
-
-    process.shift(np.array([0, 1, 2]), 0.5, but=())
-    everything, _ = process.told(asked)
-    process.shift(np.array([0, 1, 2]), 0.5, but=range(60))
-
-    np.testing.assert_allclose(everything - before, 0.5, atol=0.05)
-    assert np.array_equal(process.told(asked)[0], everything)
 
 
 def test_what_is_forgotten_is_as_if_never_measured() -> None:
@@ -211,7 +199,7 @@ def test_all_of_it_can_be_forgotten() -> None:
     process.forget([0, 1, 2])
     assert process.count == 0
 
-    process.add(cells_of(some(1)), 1.0, setup=0, event=99)
+    process.add(cells_of(some(1)), 1.0, setup=0)
     assert process.told(cells_of(some(1)))[0][0] == pytest.approx(1.0, abs=0.05)
 
 
@@ -232,7 +220,7 @@ def test_a_copy_answers_bit_for_bit() -> None:
 
     for one in some(30, seed=7):
         for each in (process, copy):
-            each.add(cells_of([one]), value(one), setup=0, event=0)
+            each.add(cells_of([one]), value(one), setup=0)
             each.step()
     assert np.array_equal(process.told(asked), copy.told(asked))
 

@@ -39,7 +39,7 @@ def some(count: int, seed: int = 1, hardware: Sequence[str] = ("h1", "h2", "h3")
 def told(
     nearest: Nearest, cells: Cells, learnt: Hyperparameters, memory: Memory
 ) -> tuple[Floats, Floats]:
-    return nearest.told(cells, nearest.chosen(cells, learnt), learnt, memory)
+    return nearest.told(cells, nearest.chosen(cells, learnt), learnt, memory, np.zeros(2))
 
 
 def value(one: Cell) -> float:
@@ -67,7 +67,7 @@ def taught(
 def learnt() -> Hyperparameters:
     process = Exact(NO_LAW)
     for number, one in enumerate(some(150)):
-        process.add(cells_of([one]), value(one), 0, number)
+        process.add(cells_of([one]), value(one), 0)
         process.step()
     return process.learnt
 
@@ -76,7 +76,7 @@ def test_all_of_a_few_measurements_tell_what_an_exact_process_does() -> None:
     known, asked = some(32), cells_of(some(15, seed=2))
     process = Exact(NO_LAW)
     for number, one in enumerate(known):
-        process.add(cells_of([one]), value(one), 0, number)
+        process.add(cells_of([one]), value(one), 0)
     nearest, memory = taught(known)
 
     found = told(nearest, asked, process.learnt, memory)

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from agent.learning.catalogue import catalogue
 from agent.learning.cell import Cell
@@ -12,7 +13,7 @@ from agent.learning.features import SIZES, WIDTH, Frame, frame_of
 from agent.learning.memory import NAMES, Memory
 from agent.learning.own import Own, Told
 
-DOMAIN, OTHER = 4, 7
+DOMAIN, OTHER, HARDWARE, SETUP = 4, 7, 8, 1
 SLOT = 1
 STEM = NAMES.index("stem")
 NO_LAW = np.zeros(WIDTH)
@@ -22,24 +23,30 @@ def frame(*batches: float, model: str = "a") -> Frame:
     return frame_of([Cell(model, "h", gmacs=1.0, batch_size=one) for one in batches], catalogue())
 
 
+def paths(domains: list[list[int]]) -> NDArray[np.int64]:
+    return np.array([[(domain, HARDWARE, SETUP) for domain in line] for line in domains])
+
+
 class Learning:
     """A memory, and the processes of its domains, which learn one after the other."""
 
     def __init__(self, *domains: int, rows: int = 2_048) -> None:
         self.memory = Memory(1, [1.0] * len(SIZES), [1.0] * 9, rows=rows)
         self.own = Own(self.memory, 2)
+        for row in (HARDWARE, SETUP):
+            self.own.begin(row)
         for domain in domains:
             self.own.start(domain, 0, SLOT, NO_LAW)
 
     def learn(self, domains: list[int], batch: float, z: float, model: str = "a") -> None:
         one, here = frame(batch, model=model), [1] * len(domains)
         event = self.memory.next_event
-        self.own.learn(one, domains, here, np.full(len(domains), z), event)
+        self.own.learn(one, domains, here, np.full(len(domains), float(z)), event)
         self.memory.add(one, [SLOT], np.array([z]), np.array([z]), np.array([1]))
 
     def told(self, asked: Frame, domains: list[list[int]], kind: int = 0) -> Told | None:
         every = np.array(domains)
-        return self.own.told(asked, every, np.full_like(every, kind))
+        return self.own.told(asked, paths(domains), np.full_like(every, kind))
 
     def of(self, domain: int, *batches: float, kind: int = 0) -> tuple[list[float], list[float]]:
         told = self.told(frame(*batches), [[domain]] * len(batches), kind)
@@ -110,15 +117,48 @@ def test_a_grown_domain_learns_from_every_measurement() -> None:
 
 
 @pytest.mark.parametrize("count", [60, MOST + 60])
-def test_a_shift_moves_what_was_measured_before_it(count: int) -> None:
+def test_a_shift_moves_its_setup_and_no_other(count: int) -> None:
     learning = taught(count)
-    (before,), _ = learning.of(DOMAIN, 4.0)
-    setups = np.array([1])
+    kinds, one = np.zeros((1, 1), dtype=np.int64), frame(4.0)
+    rows = {"the set-up": SETUP, "another": 2, "unknown": 0}
+    learning.own.begin(2)
 
-    learning.memory.shift(0, setups, 0.5, ())
-    learning.own.shift(setups, 0.5, ())
+    def told() -> dict[str, float]:
+        found = {}
+        for name, row in rows.items():
+            path = np.array([[[DOMAIN, HARDWARE, row]]])
+            answer = learning.own.told(one, path, kinds)
+            assert answer is not None
+            found[name] = float(answer.mean[0, 0])
+        return found
 
-    assert learning.of(DOMAIN, 4.0)[0][0] - before == pytest.approx(0.5, abs=0.05)
+    before = told()
+    learning.memory.shift(0, np.array([SETUP]), 0.5, ())
+    learning.own.shift(np.array([SETUP]), 0.5)
+    after = told()
+    # What comes next is measured as it is now, and teaches of others what they would be.
+    for _ in range(40):
+        learning.learn([DOMAIN], 4.0, np.log(4.0) + 0.5)
+    later = told()
+
+    assert after["the set-up"] - before["the set-up"] == pytest.approx(0.5, abs=1e-9)
+    assert after["another"] == pytest.approx(before["another"], abs=1e-9)
+    assert later["the set-up"] == pytest.approx(np.log(4.0) + 0.5, abs=0.05)
+    assert later["another"] == pytest.approx(np.log(4.0), abs=0.05)
+    assert later["unknown"] == pytest.approx(np.log(4.0), abs=0.05)
+
+
+def test_a_shift_of_a_hardware_holds_for_its_setups_to_come() -> None:
+    learning = taught(60)
+    one, kinds = frame(4.0), np.zeros((1, 1), dtype=np.int64)
+
+    learning.own.shift(np.array([SETUP, HARDWARE]), 0.5)
+    learning.own.begin(3, HARDWARE)
+
+    for row in (0, 3):
+        told = learning.own.told(one, np.array([[[DOMAIN, HARDWARE, row]]]), kinds)
+        assert told is not None
+        assert told.mean[0, 0] == pytest.approx(np.log(4.0) + 0.5, abs=0.05)
 
 
 @pytest.mark.parametrize("count", [60, MOST + 60])
@@ -141,15 +181,14 @@ def test_without_the_network_a_process_tells_what_the_others_say(count: int) -> 
     learning = taught(count)
     for _ in range(20):
         learning.learn([DOMAIN], 4.0, 5.0, model="b")
-    domains = np.array([[DOMAIN, OTHER]])
-    asked = frame(4.0, model="b")
+    asked, kinds = frame(4.0, model="b"), np.zeros((1, 2), dtype=np.int64)
 
-    told = learning.own.told_without(asked, domains, np.zeros_like(domains), STEM)
+    told = learning.own.told_without(asked, paths([[DOMAIN, OTHER]]), kinds, STEM)
 
     assert told is not None
     assert told.known.tolist() == [[True, False]]
     assert told.mean[0, 0] == pytest.approx(np.log(4.0), abs=0.3)
-    nothing = learning.own.told_without(asked, domains[:, 1:], np.zeros((1, 1), dtype=int), STEM)
+    nothing = learning.own.told_without(asked, paths([[OTHER]]), kinds[:, 1:], STEM)
     assert nothing is None
 
 
