@@ -66,7 +66,7 @@ def taught(
 @pytest.fixture(scope="module")
 def learnt() -> Hyperparameters:
     process = Exact(NO_LAW)
-    for number, one in enumerate(some(150)):
+    for one in some(150):
         process.add(cells_of([one]), value(one), 0)
         process.step()
     return process.learnt
@@ -75,7 +75,7 @@ def learnt() -> Hyperparameters:
 def test_all_of_a_few_measurements_tell_what_an_exact_process_does() -> None:
     known, asked = some(32), cells_of(some(15, seed=2))
     process = Exact(NO_LAW)
-    for number, one in enumerate(known):
+    for one in known:
         process.add(cells_of([one]), value(one), 0)
     nearest, memory = taught(known)
 
