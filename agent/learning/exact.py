@@ -186,9 +186,7 @@ class Exact:
         out = np.flatnonzero(self._names[column, :n] == cell.names[0, column])
         if len(out) > _LEFT_OUT or len(out) == n:
             return None
-        known = np.zeros(len(self._root))
-        known[:n] = self._likeness(cell)[0]
-        dtrsv(self._root, known, lower=True, overwrite_x=True)
+        known = self._whitened_of(cell)
         mean = known @ self._whitened() + cell.linear[0] @ self._roots
         left = self._own(cell.linear)[0] - known @ known
         if len(out):
@@ -218,11 +216,7 @@ class Exact:
         line = self._line if told else None
         n = self.count
         self._reserve(n + 1)
-        if line is None:
-            likeness = np.zeros(len(self._root))
-            likeness[:n] = self._likeness(cell)[0]
-            line = dtrsv(self._root, likeness, lower=True)
-        line = line[:n]
+        line = (self._whitened_of(cell) if line is None else line)[:n]
         left = self._own(cell.linear)[0] - line @ line
         self._root[n, :n], self._root[n, n] = line, np.sqrt(max(left, 0.0) + self.learnt.noise)
         self._put(cell, z, setup)
@@ -282,6 +276,13 @@ class Exact:
             self._solved = dtrsv(self._root, rest, lower=True)
         solved: Floats = self._solved
         return solved
+
+    def _whitened_of(self, cell: Cells) -> Floats:
+        """Return the covariances of one cell with what was measured, whitened like that."""
+        known = np.zeros(len(self._root))
+        known[: self.count] = self._likeness(cell)[0]
+        whitened: Floats = dtrsv(self._root, known, lower=True, overwrite_x=True)
+        return whitened
 
     def _likeness(self, cells: Cells) -> Floats:
         """Return `(q, count)` covariances of cells with what was measured."""

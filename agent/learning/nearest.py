@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from agent.learning.exact import Cells, Hyperparameters
 from agent.learning.features import PARTS, SIZES
 from agent.learning.memory import NAMES, Memory
-from agent.learning.process import solved
+from agent.learning.process import NETWORK_SIZES, solved
 from agent.learning.rows import fitted
 
 Floats = NDArray[np.float64]
@@ -31,8 +31,8 @@ Flags = NDArray[np.bool_]
 _NEAREST = 32
 """Measurements that predict a cell."""
 
-_OF, _NAMED = 4, len(NAMES)
-"""The first of `SIZES`, and of what is named, are of the network, the others of how it is run."""
+_NAMED = len(NAMES)
+"""So many of what is named are of the network, the others of how it is run."""
 
 _HARDWARE = 0
 """Of `PARTS`."""
@@ -62,8 +62,8 @@ class Nearest:
     def __init__(self, roots: Floats, metric: int, slot: int) -> None:
         self._roots = roots
         self.metric, self._slot = metric, slot
-        self._networks = _Lines(_OF, _NAMED)
-        self._ways = _Lines(len(SIZES) - _OF, len(PARTS))
+        self._networks = _Lines(NETWORK_SIZES, _NAMED)
+        self._ways = _Lines(len(SIZES) - NETWORK_SIZES, len(PARTS))
         # Of each measurement its number, and those of its network and its way to run.
         self._events = np.zeros(64, dtype=np.int64)
         self._of = np.zeros((2, 64), dtype=np.int64)
@@ -87,8 +87,8 @@ class Nearest:
         at = self._end
         self._events[at] = event
         sizes, names = cell.sizes[0], cell.names[0].astype(np.int64)
-        self._of[0, at] = self._networks.number(_Line(sizes[:_OF], names))
-        self._of[1, at] = self._ways.number(_Line(sizes[_OF:], cell.parts[0]))
+        self._of[0, at] = self._networks.number(_Line(sizes[:NETWORK_SIZES], names))
+        self._of[1, at] = self._ways.number(_Line(sizes[NETWORK_SIZES:], cell.parts[0]))
         self._end += 1
 
     def sweep(self, memory: Memory) -> None:
@@ -99,7 +99,7 @@ class Nearest:
 
     def chosen(
         self, cells: Cells, learnt: Hyperparameters, *, without: int | None = None
-    ) -> Chosen:
+    ) -> Neighbours:
         """Return what predicts cells.
 
         Args:
@@ -111,7 +111,7 @@ class Nearest:
         places = self._places(cells.sizes, names, learnt, without)
         asked = _Features(cells.sizes[..., None], names[..., None])
         near = self._features(places)
-        return Chosen(
+        return Neighbours(
             self._events.take(places, mode="clip"),
             places >= 0,
             near.apart(asked),
@@ -121,7 +121,7 @@ class Nearest:
     def told(
         self,
         cells: Cells,
-        chosen: Chosen,
+        chosen: Neighbours,
         learnt: Hyperparameters,
         memory: Memory,
         shifted: Floats,
@@ -178,16 +178,19 @@ class Nearest:
         hardware: dict[int, tuple[Flags, Integers]] = {}
         chosen = np.full((len(sizes), _NEAREST), -1)
         for own, size, name in zip(chosen, sizes, names, strict=True):
-            network, way = _Line(size[:_OF], name[:_NAMED]), _Line(size[_OF:], name[_NAMED:])
+            network, way = (
+                _Line(size[:NETWORK_SIZES], name[:_NAMED]),
+                _Line(size[NETWORK_SIZES:], name[_NAMED:]),
+            )
             by_network = networks.get(network.key)
             if by_network is None:
-                far = self._networks.distances(network, of_sizes[:_OF], of_names[:_NAMED])
+                far = self._networks.distances(network, of_sizes[:NETWORK_SIZES], of_names[:_NAMED])
                 if without is not None:
                     far[self._networks.alike(network, without)] = np.inf
                 by_network = networks[network.key] = far.take(of_network)
             by_way = ways.get(way.key)
             if by_way is None:
-                far = self._ways.distances(way, of_sizes[_OF:], of_names[_NAMED:])
+                far = self._ways.distances(way, of_sizes[NETWORK_SIZES:], of_names[_NAMED:])
                 by_way = ways[way.key] = far.take(of_way)
             number = int(way.names[_HARDWARE])
             here = hardware.get(number)
@@ -242,7 +245,7 @@ class _Features(NamedTuple):
         return _Apart(np.abs(apart, out=apart), (self.names != other.names).astype(float))
 
 
-class Chosen(NamedTuple):
+class Neighbours(NamedTuple):
     """The `k` measurements that predict each of `q` cells.
 
     Attributes:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from agent.learning.exact import Cells, Exact
 from agent.learning.features import Frame
 from agent.learning.memory import Memory
-from agent.learning.nearest import Chosen, Nearest
+from agent.learning.nearest import Nearest, Neighbours
 from agent.learning.rows import fitted
 
 Floats = NDArray[np.float64]
@@ -124,7 +124,7 @@ class Own:
         every = Cells.of(frame)
         if len(frame) == 1:
             self._last = frame, every
-        chosen: dict[tuple[int, bytes], Chosen] = {}
+        chosen: dict[tuple[int, bytes], Neighbours] = {}
         for row, domain in known.items():
             cells, metric = np.nonzero(domains == row)
             odds[cells, metric] = domain.odds[kinds[cells, metric]]

@@ -24,7 +24,7 @@ Singles = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-_NETWORK_SIZES = 4
+NETWORK_SIZES = 4
 """The first columns of `Frame.sizes` describe the network, the others how it is run."""
 
 _FARTHEST = -30.0
@@ -82,8 +82,8 @@ class Likeness:
         # Sums of squares over the sizes of the network, and over the others.
         weights = np.square(np.array(kernel.sizes) / np.array(kept))
         self._sums = np.zeros((2, len(SIZES)), dtype=np.float32)
-        self._sums[0, :_NETWORK_SIZES] = weights[:_NETWORK_SIZES]
-        self._sums[1, _NETWORK_SIZES:] = weights[_NETWORK_SIZES:]
+        self._sums[0, :NETWORK_SIZES] = weights[:NETWORK_SIZES]
+        self._sums[1, NETWORK_SIZES:] = weights[NETWORK_SIZES:]
         self._falls = -np.array(
             [
                 kernel.network,
