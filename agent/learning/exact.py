@@ -18,7 +18,7 @@ from scipy.linalg.blas import dsymv, dtrsm, dtrsv
 from scipy.linalg.lapack import dpotrf, dpotri
 
 from agent.learning.features import PARTS, SIZES, WIDTH, Frame
-from agent.learning.memory import NAMES, Names, names_of
+from agent.learning.memory import NAMES, SHORT, Names, names_of
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -71,23 +71,37 @@ more, one in so many of those that are kept gives way."""
 
 
 class Cells(NamedTuple):
-    """Features of `q` cells: `(q, sizes)`, `(q, names)`, `(q, parts)`, `(q, WIDTH)`."""
+    """Features of `q` cells.
+
+    Attributes:
+        sizes: `(q, sizes)`.
+        names: `(q, names)`.
+        parts: `(q, parts)`.
+        every: `(q, names + parts)`, both, in short numbers.
+        linear: `(q, WIDTH)`.
+    """
 
     sizes: Floats
     names: Names
     parts: Integers
+    every: Names
     linear: Floats
 
     @classmethod
     def of(cls, frame: Frame) -> Cells:
         """Return the features of a frame."""
-        parts = np.array([one.parts for one in frame.keys])
-        return cls(frame.sizes.astype(float), names_of(frame), parts, frame.linear)
+        names, parts = names_of(frame), np.array([one.parts for one in frame.keys])
+        every = np.concatenate((names, parts & SHORT), axis=1, dtype=np.int32, casting="same_kind")
+        return cls(frame.sizes.astype(float), names, parts, every, frame.linear)
 
     def at(self, places: Integers | slice) -> Cells:
         """Return some of them."""
         return Cells(
-            self.sizes[places], self.names[places], self.parts[places], self.linear[places]
+            self.sizes[places],
+            self.names[places],
+            self.parts[places],
+            self.every[places],
+            self.linear[places],
         )
 
 

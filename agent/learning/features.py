@@ -96,7 +96,9 @@ BIAS, TIME, SPEED = LINEAR.index("bias"), LINEAR.index("time"), LINEAR.index("sp
 NO_PARAMS, NO_GMACS = LINEAR.index("no_params"), LINEAR.index("no_gmacs")
 
 SIZES = LINEAR[1:10]
-"""The columns of `Frame.sizes`, in order: four of the network, then those of how it is run."""
+NETWORK_SIZES = 4
+"""The columns of `Frame.sizes`, in order, and how many of them, the first, are of the network; the
+others tell how it is run."""
 
 PARTS = (
     "hardware",

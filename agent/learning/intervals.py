@@ -13,12 +13,12 @@ predictions that were given.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.learning.loops import intervals as loops
 from agent.learning.rows import fitted
 
 Floats = NDArray[np.float64]
@@ -34,31 +34,6 @@ _AIM = 0.905
 _AIM_STRANGE = 0.915
 """What levels are steered to: what is asked later is a little harder than what was learnt, most of
 all among networks never seen, of which a stream meets the rare ones last."""
-
-CLOSE = 0.2
-"""How near a measurement must be, relative to the prediction, to count as close."""
-
-_FLOOR = 0.003
-"""No measurement repeats better than this (log space), so no scale is smaller."""
-
-_LOWEST, _STEP, _BINS = -5.0, 1.0 / 6.0, 62
-"""The histograms count the log of error over usual error; the outer bins take the rest."""
-
-_FADE = 1.0 - 1.0 / 400.0
-_FILL = 15.0
-"""Errors of its own that a set-up needs to count as much as everything above it."""
-
-_ADAPT = 0.01
-_ADAPT_ABOVE = 0.004
-"""Steps of the level of a set-up, and of the domain above it."""
-
-_LEVEL_LOW, _LEVEL_HIGH = 0.80, 0.985
-
-_NARROWEST, _WIDEST = -12.0, math.log(math.log(1e4))
-"""Bounds of the log of a half-width: a factor of 10,000 either way says that nothing is known."""
-
-_UNDER = math.log(-math.log1p(-CLOSE) + _FLOOR)
-_OVER = math.log(math.log1p(CLOSE) + _FLOOR)
 
 
 class Standing(NamedTuple):
@@ -100,11 +75,11 @@ class Intervals:
         # For each domain and kind a regression of its own.
         self._weights = np.zeros((4 * kinds, self._root.shape[1]))
         self._covariance = np.zeros((4 * kinds, *self._spread.shape[1:]))
-        centres = _LOWEST + _STEP * (np.arange(_BINS) - 0.5)
+        centres = loops.LOWEST + loops.STEP * (np.arange(loops.BINS) - 0.5)
         # Half-normal errors, their log centred: what one expects before the first error is known.
         density = np.exp(centres - 0.63 - 0.5 * np.exp(2 * (centres - 0.63)))
         self._prior = density / density.sum()
-        self._bins = np.zeros((kinds, _BINS))
+        self._bins = np.zeros((kinds, loops.BINS))
         self._count = np.zeros(len(self._bins))
         self._level = np.zeros(len(self._bins))
 
@@ -136,20 +111,8 @@ class Intervals:
         Returns:
             `(m,)` half-widths of the intervals that the errors were held against.
         """
-        one = cells.domains * self._kinds + cells.kinds
-        usual = np.vecdot(reasons, self._weights[one])
-        score = np.log(np.abs(errors) + _FLOOR) - usual
-        nodes = self._nodes(cells, paths)
-        quantile = _quantile(
-            np.add.accumulate(self._mixture(nodes), axis=1), self._levels(nodes, cells.kinds)
-        )
-        missed = (score > quantile) - (1.0 - self._aims[cells.kinds])
-        self._level[nodes[:, 0]] += _ADAPT_ABOVE * missed
-        self._level[nodes[:, -1]] += _ADAPT * missed
-        # What is steered to its bound goes no farther.
-        self._level[nodes] = np.minimum(np.maximum(self._level[nodes], -0.1), 0.075)
-        self._count_in(one, nodes, reasons, score, np.ones(len(score)))
-        width: Floats = np.exp(np.minimum(np.maximum(usual + quantile, _NARROWEST), _WIDEST))
+        width = np.empty(len(errors))
+        loops.learn(width, self._where(cells, paths, reasons), errors, self._state)
         return width
 
     def pretend(
@@ -166,9 +129,7 @@ class Intervals:
             errors: as of `learn`.
             weights: `(m,)`, for how much of an error each counts.
         """
-        one = cells.domains * self._kinds + cells.kinds
-        score = np.log(np.abs(errors) + _FLOOR) - np.vecdot(reasons, self._weights[one])
-        self._count_in(one, self._nodes(cells, paths), reasons, score, weights)
+        loops.pretend(self._where(cells, paths, reasons), errors, weights, self._state)
 
     def half_widths(
         self, cells: Standing, paths: Integers, reasons: Floats
@@ -180,81 +141,29 @@ class Intervals:
             paths: `(n, m, d)` rows; 0 for what is unknown, which falls back to what is above.
             reasons: `(n, m, k)`.
         """
-        shape = cells.kinds.shape
-        nodes = self._nodes(cells, paths).reshape(cells.kinds.size, -1)
-        weights = self._weights[cells.domains * self._kinds + cells.kinds]
-        usual = np.vecdot(reasons, weights).reshape(-1)
-        cumulative = np.add.accumulate(self._mixture(nodes), axis=1)
-        quantile = _quantile(cumulative, self._levels(nodes, cells.kinds.reshape(-1)))
-        width = np.exp(np.minimum(np.maximum(usual + quantile, _NARROWEST), _WIDEST))
-        chance = 0.5 * (_below(cumulative, _UNDER - usual) + _below(cumulative, _OVER - usual))
-        half_width = np.maximum(width - _FLOOR, _FLOOR)
-        return half_width.reshape(shape), np.minimum(chance, 1.0).reshape(shape)
+        half_width, chance = np.empty((2, cells.kinds.size))
+        loops.half_widths(half_width, chance, self._where(cells, paths, reasons), self._state)
+        return half_width.reshape(cells.kinds.shape), chance.reshape(cells.kinds.shape)
 
-    def _nodes(self, cells: Standing, paths: Integers) -> Integers:
-        """Return `(..., d)` nodes, from the domain to the set-ups of a kind."""
-        nodes: Integers = np.where(paths > 0, self._kinds * paths + cells.kinds[..., None], 0)
-        return nodes
+    @property
+    def _state(self) -> loops.State:
+        return loops.State(
+            self._prior,
+            self._aims,
+            self._bins,
+            self._count,
+            self._level,
+            self._weights,
+            self._covariance,
+        )
 
-    def _levels(self, nodes: Integers, kinds: Integers) -> Floats:
-        level = self._level[nodes[:, 0]] + self._level[nodes[:, -1]] + self._aims[kinds]
-        levels: Floats = np.minimum(np.maximum(level, _LEVEL_LOW), _LEVEL_HIGH)
-        return levels
-
-    def _mixture(self, nodes: Integers) -> Floats:
-        """Return `(p, bins)` chances by rows `(p, d)`, each filled up by those before it."""
-        weight = 1.0 / (self._count[nodes] + _FILL)
-        # What is above a level counts as much as `_FILL` errors of its own.
-        passed = np.multiply.accumulate(_FILL * weight[:, ::-1], axis=1)[:, ::-1]
-        weight[:, :-1] *= passed[:, 1:]
-        mixture: Floats = np.matmul(weight[:, None, :], self._bins.take(nodes, axis=0))[:, 0]
-        mixture += passed[:, :1] * self._prior
-        return mixture
-
-    def _count_in(
-        self, one: Integers, nodes: Integers, reasons: Floats, score: Floats, weights: Floats
-    ) -> None:
-        """Count scores `(m,)` in nodes `(m, d)`, and let the usual error follow them."""
-        each = weights[:, None]
-        fade = 1.0 - (1.0 - _FADE) * each
-        column = np.ceil((score - _LOWEST) * (1.0 / _STEP))
-        column = np.minimum(np.maximum(column, 0), _BINS - 1).astype(np.int64)
-        self._bins[nodes] *= fade[..., None]
-        self._bins[nodes, column[:, None]] += each
-        self._count[nodes] = self._count[nodes] * fade + each
-        self._regress(one, reasons, score, weights)
-
-    def _regress(self, one: Integers, reasons: Floats, score: Floats, weights: Floats) -> None:
-        """Take one step of recursive least squares, bounded against outliers, slowly forgetting."""
-        covariance = self._covariance[one]
-        projected = np.vecdot(covariance, reasons[:, None])
-        gain = projected / (1.0 / weights + np.vecdot(reasons, projected))[:, None]
-        self._weights[one] += gain * np.minimum(np.maximum(score, -3.0), 3.0)[:, None]
-        covariance -= gain[:, :, None] * projected[:, None, :]
-        width = reasons.shape[1]
-        small = covariance.reshape(len(one), -1)[:, :: width + 1].sum(axis=1) < 10.0 * width
-        covariance *= np.where(small, 1.0 + 1.0 / 5000.0, 1.0)[:, None, None]
-        self._covariance[one] = covariance
-
-
-def _quantile(cumulative: Floats, level: Floats) -> Floats:
-    """Return the `(p,)` scores below which shares `(p,)` lie, by cumulative chances `(p, bins)`."""
-    column = np.minimum((cumulative < level[:, None]).sum(axis=1), _BINS - 1)
-    line = np.arange(len(level))
-    above = cumulative[line, column]
-    below = np.where(column > 0, cumulative[line, column - 1], 0.0)
-    part = (level - below) / np.maximum(above - below, 1e-12)
-    score: Floats = _LOWEST + _STEP * (column - 1 + np.minimum(np.maximum(part, 0.0), 1.0))
-    return score
-
-
-def _below(cumulative: Floats, scores: Floats) -> Floats:
-    """Return the `(p,)` chances that a score lies below given ones."""
-    position = (scores - _LOWEST) * (1.0 / _STEP) + 1.0
-    position = np.minimum(np.maximum(position, 0.0), _BINS - 1e-9)
-    column = position.astype(np.int64)
-    line = np.arange(len(cumulative))
-    above = cumulative[line, column]
-    below = np.where(column > 0, cumulative[line, column - 1], 0.0)
-    chance: Floats = below + (position - column) * (above - below)
-    return chance
+    def _where(self, cells: Standing, paths: Integers, reasons: Floats) -> loops.Where:
+        """Return where errors belong, one for each of what stands in the last axes but one."""
+        # Row 0 stands for nothing, as its first node does for all kinds.
+        nodes = np.where(paths > 0, self._kinds * paths + cells.kinds[..., None], 0)
+        return loops.Where(
+            (cells.domains * self._kinds + cells.kinds).reshape(-1),
+            cells.kinds.reshape(-1),
+            nodes.reshape(cells.kinds.size, -1),
+            reasons.reshape(cells.kinds.size, -1),
+        )

@@ -22,11 +22,11 @@ from agent.learning.features import (
     Keys,
 )
 from agent.learning.intervals import DEVIATIONS, Intervals, Standing
+from agent.learning.loops import pairs
 from agent.learning.memory import NAMES, NO_SLOT, Memory, Near, names_of
 from agent.learning.mixed import MixedModel
 from agent.learning.own import Own
 from agent.learning.paired import Paired
-from agent.learning.process import Kernel, to_cells
 from agent.learning.rows import Rows, fitted
 from agent.learning.site import Site
 from agent.learning.support import (
@@ -40,7 +40,7 @@ from agent.learning.support import (
     Counts,
     Support,
 )
-from agent.learning.transfer import Asked, Kinship, Transfer
+from agent.learning.transfer import Asked, Kernel, Kinship, Transfer
 from agent.learning.units import Domain, Units
 
 Floats = NDArray[np.float64]
@@ -519,8 +519,7 @@ class Learner:
             left = self._memory.names[near.rows, without] != names_of(frame)[0, without]
             near = Near(*(each[left] for each in near))
         law, offset = self._law.law(frame.linear, paths[..., 0]), self._law.offset_of(paths)
-        apart = to_cells(self._memory, frame, near)
-        asked = Asked(near, apart, metrics, slots, paths[..., 2], law, offset, self._law.offset)
+        asked = Asked(frame, near, metrics, slots, paths[..., 2], law, offset, self._law.offset)
         carried = self._transfer.carry(self._memory, self._paired, asked)
         spread = _DOUBT_TAKEN * carried.spread
         centre = law + offset
@@ -547,35 +546,27 @@ class Learner:
         """Learn from the same network in other set-ups, `kin`, how this one differs from them."""
         memory = self._memory
         here = memory.setup[(memory.next_event - 1) % memory.rows]
-        kin = kin[memory.setup[kin] != here]
-        first = int(event.metrics[0])
         if self._law.events[event.paths[0, 2]] >= _UP:
             # Nothing is taken over between set-ups that are both grown up.
-            kin = kin[self._law.events[memory.path[kin, first]] < _UP]
-        if not len(kin):
+            kin = kin[self._law.events[memory.path[kin, event.metrics[0]]] < _UP]
+        measured = pairs.Measured(
+            kin, here, memory.weighted(frame)[0], self._sizes, event.metrics, event.slots
+        )
+        rows, at = np.empty((2, len(kin) * len(event.metrics)), dtype=np.int64)
+        weights = np.empty(len(at))
+        count = pairs.beside(rows, at, weights, measured, memory.kept, memory.values, _APART)
+        if not count:
             return
-        weighted = memory.weighted(frame)[0]
-        far = np.abs((memory.sizes[kin] - weighted) / self._sizes).sum(axis=1)
-        # Of each set-up the measurement of the most alike sizes, the newest of equals.
-        setups = memory.setup[kin].tolist()
-        nearest: dict[int, int] = {}
-        for one in np.lexsort((-kin, far)).tolist():
-            nearest.setdefault(setups[one], one)
-        chosen = np.array(list(nearest.values()))
-        rows, near = kin[chosen], np.exp(-_APART * far[chosen])
-        same = memory.slot[rows][:, event.metrics] == event.slots
-        at, metric = np.nonzero(same)
-        if not len(at):
-            return
-        there, number = rows[at], event.metrics[metric]
+        there, at = rows[:count], at[:count]
+        number = event.metrics[at]
         z, rest = memory.z[there, number], memory.rest[there, number]
         law = self._law.law(frame.linear, event.paths[None, :, 0])[0]
         self._paired.learn(
-            event.paths[metric, 2],
+            event.paths[at, 2],
             memory.path[there, number],
-            event.z[metric] - z,
-            law[metric] - (z - rest),
-            near[at],
+            event.z[at] - z,
+            law[at] - (z - rest),
+            weights[:count],
         )
 
     def _surprise(self, frame: Frame, event: _Event, at: Integers) -> Learnt:

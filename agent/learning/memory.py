@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.learning.features import PARTS, SIZES, WIDTH, Frame, Keys
+from agent.learning.loops import memory as loops
 from agent.learning.rows import Rows, fitted
 
 Floats = NDArray[np.float64]
@@ -50,7 +51,8 @@ NO_SLOT = 0
 """Stands where the slot of a unit would, for a metric that was not measured."""
 
 _ARRAYS = ("sizes", "names", "linear", "setup", "slot", "z", "rest", "path")
-_SHORT = (1 << 31) - 1
+SHORT = (1 << 31) - 1
+"""Of a number, what is kept to tell names apart."""
 
 
 class Near(NamedTuple):
@@ -59,12 +61,10 @@ class Near(NamedTuple):
     Attributes:
         rows: `(q,)`, each once for a cell.
         cells: `(q,)`, ascending.
-        places: `(q,)`, a place for each pair among `BREADTH` for each cell.
     """
 
     rows: Integers
     cells: Integers
-    places: Integers
 
 
 class Memory:
@@ -121,6 +121,16 @@ class Memory:
     def used(self) -> int:
         """How many measurements are remembered."""
         return min(self._next, self.rows)
+
+    @property
+    def kept(self) -> loops.Kept:
+        """What is kept of cells, for loops over many of them."""
+        return loops.Kept(self.sizes, self.names, self.setup, self.apart)
+
+    @property
+    def values(self) -> loops.Values:
+        """What is kept of what was measured, for loops over many of them."""
+        return loops.Values(self.linear, self.slot, self.z, self.rest, self.path)
 
     @property
     def next_event(self) -> int:
@@ -181,23 +191,11 @@ class Memory:
 
     def near(self, keys: Sequence[Keys]) -> Near:
         """Return the rows that may be like `n` cells, at most `BREADTH` of each."""
-        near = np.concatenate(
-            [
-                table.take([find(key, 0) for key in line], axis=0)
-                for table, find, line in zip(
-                    self._rings,
-                    [rows.find for rows in self._keys],
-                    zip(*[one.rings for one in keys], strict=True),
-                    strict=True,
-                )
-            ],
-            axis=1,
-        )
-        near.sort(axis=1)
-        new = near >= 0
-        new[:, 1:] &= near[:, 1:] != near[:, :-1]
-        places = np.flatnonzero(new)
-        return Near(near.take(places).astype(np.int64), places // BREADTH, places)
+        finds = [rows.find for rows in self._keys]
+        lines = [[find(key, 0) for find, key in zip(finds, one.rings, strict=True)] for one in keys]
+        rows, cells = np.empty((2, len(lines) * BREADTH), dtype=np.int64)
+        count = loops.gather(rows, cells, tuple(self._rings), np.array(lines))
+        return Near(rows[:count], cells[:count])
 
     def met(self, keys: Keys) -> bool:
         """Return whether the network was measured in the set-up, and that is remembered."""
@@ -212,31 +210,29 @@ class Memory:
         found.discard(-1)
         return np.array(sorted(found), dtype=np.int64)
 
-    def distances(self, keys: Sequence[Keys], rows: Integers, cells: Integers) -> Singles:
-        """Return `(q,)`, how far the set-ups of rows are from those of cells.
+    def places_of(self, keys: Sequence[Keys]) -> tuple[Integers, Singles]:
+        """Return where the distances of set-ups from others are found.
 
         Args:
-            keys: of the cells.
-            rows: `(q,)`.
-            cells: `(q,)`, ascending places in `keys`.
+            keys: of `n` cells.
+
+        Returns:
+            `(n,)` lines in `apart`, or -1 - i for set-ups that nobody knows, whose distances are
+            in line i of the second array, `(s, setups)`.
         """
         find = self._places.find
-        places = [find(one.setup, -1) for one in keys]
-        setups = self.setup.take(rows)
-        flat = np.array(places).take(cells)
-        flat *= len(self.apart)
-        flat += setups
-        distances: Singles = self.apart.reshape(-1).take(flat, mode="clip")
-        if min(places) < 0:
-            used = max(1, len(self._places))
-            strange: dict[int, Singles] = {}
-            for at, (place, one) in enumerate(zip(places, keys, strict=True)):
-                if place < 0:
-                    if one.setup not in strange:
-                        strange[one.setup] = self._distance(one, used)
-                    mine = slice(*np.searchsorted(cells, (at, at + 1)))
-                    distances[mine] = strange[one.setup].take(setups[mine])
-        return distances
+        places = []
+        strange: dict[int, tuple[int, Singles]] = {}
+        used = max(1, len(self._places))
+        for one in keys:
+            place = find(one.setup, -1)
+            if place < 0:
+                if one.setup not in strange:
+                    strange[one.setup] = len(strange), self._distance(one, used)
+                place = -1 - strange[one.setup][0]
+            places.append(place)
+        lines = [line for _, line in strange.values()]
+        return np.array(places), np.stack(lines) if lines else self.apart[:0]
 
     def _distance(self, keys: Keys, used: int) -> Singles:
         """Return `(used,)`, how far set-ups are from that of keys."""
@@ -285,4 +281,4 @@ def names_of(frame: Frame) -> Names:
 
 
 def _names(keys: Keys) -> tuple[int, int, int]:
-    return keys.group & _SHORT, keys.stem & _SHORT, keys.model & _SHORT
+    return keys.group & SHORT, keys.stem & SHORT, keys.model & SHORT

@@ -18,17 +18,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.learning.loops import mixed as loops
 from agent.learning.rows import fitted
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-
-_SHARE_AFTER = 100.0
-"""Events of one offset after which its further events count less and less for the weights: the
-law is to hold for the next set-up, and not for the one that was measured most."""
-
-_MEMORY = 1.0 - 1.0 / 400.0
-"""What an offset keeps of its past with every event, so that it follows slow change."""
 
 _HARDWARE_FIRMNESS = 0.04
 _SETUP_FIRMNESS = 0.16
@@ -37,9 +31,6 @@ domain says so itself."""
 
 _FIRM_SETUPS = 5.0
 """Set-ups, or hardware, that the above are worth beside those of a domain."""
-
-_NETWORK_SHARE = 0.9
-"""Of the variance of one event, what its network brings, and the same network brings again."""
 
 _OFTEN = 24.0
 """Weights are solved anew when a domain has grown by one part in so many."""
@@ -141,24 +132,13 @@ class MixedModel:
             Places in `paths` whose laws were solved anew.
         """
         laws = self._law[paths[:, 0]]
-        hardware, setups = paths[:, 1], paths[:, 2]
-        event = np.empty((len(z), self._width + 1))
-        event[:, :-1] = x
-        event[:, -1] = z
-        share = np.minimum(1.0, _SHARE_AFTER / (1.0 + self.events[setups]))
-        share *= np.minimum(1.0, 3.0 * _SHARE_AFTER / (1.0 + self._sums[hardware, 0]))
-        part = share[:, None] * event
-        self._gram[laws] += part[:, :, None] * event[:, None, :]
-        self._shares[setups] += part
-        self.events[setups] += 1.0
-        self._networks[setups] += new
-        # Of a hardware only how often it was measured: the rest is in what its set-ups add up to.
-        self._sums[hardware, 0] = self._sums[hardware, 0] * _MEMORY + 1.0
-        self._sums[setups] = self._sums[setups] * _MEMORY + event
-        self._parts[hardware] += self._counted(setups)
+        hardware, setups = paths[:, 1].copy(), paths[:, 2].copy()
+        kept = self._kept
+        loops.add(setups, hardware, x, z, float(new), kept)
+        loops.count(setups, hardware, kept)
         self._count[laws] += 1.0
         self._unsolved[laws] += 1.0
-        self._offset(setups, hardware, self._weights[laws])
+        loops.settle(setups, hardware, kept)
         late = self._unsolved[laws] * _OFTEN > self._count[laws]
         due = [at for at, is_late in enumerate(late.tolist()) if is_late]
         for at in due:
@@ -184,15 +164,13 @@ class MixedModel:
         self._sums[setups, -1] += size * self._sums[setups, 0]
         hardware, laws = self._hardware[setups], self._law[setups]
         part = size * self._shares[setups]
-        # Several set-ups may lie on one hardware, and all of one metric in one law or another.
-        for above, law, own, more in zip(
-            hardware.tolist(), laws.tolist(), part, self._counted(setups), strict=True
-        ):
-            self._parts[above] += more
+        for law, own in zip(laws.tolist(), part, strict=True):
+            # They may all be of one law.
             self._gram[law, :, -1] += own
             self._gram[law, -1, :] += own
+        loops.count(setups, hardware, self._kept)
         self._shares[setups, -1] += part[:, 0]
-        self._offset(setups, hardware, self._weights[laws])
+        loops.settle(setups, hardware, self._kept)
 
     def setups_of(self, path: Sequence[int], *, hardware: bool) -> Integers:
         """Return the row of the set-up of a path, or of all set-ups of its hardware."""
@@ -212,46 +190,28 @@ class MixedModel:
         within[np.diag_indices(self._width)] += self._precision
         self._weights[law, :-1] = np.linalg.solve(within, gram[:-1, -1])
         self._unsolved[law] = 0.0
-        weights = np.broadcast_to(self._weights[law], sums.shape)
-        self._offset(rows, self._hardware[rows], weights)
+        hardware = self._hardware[rows]
+        loops.settle(rows, hardware, self._kept)
         own = self._weights[law]
         noise = float(own @ whole @ own) / max(float(sums[:, 0].sum()), 1.0)
         self._firm(law, rows, noise)
-        self._offset(rows, self._hardware[rows], weights)
+        loops.settle(rows, hardware, self._kept)
 
-    def _precision_of(self, setups: Integers) -> Floats:
-        """Return how many independent events the mean of each set-up `(m,)` is worth.
-
-        Two events of one network tell of that network, not twice of the set-up.
-        """
-        events = np.maximum(self._sums[setups, 0], 1e-9)
-        networks = np.minimum(np.maximum(self._networks[setups], 1.0), events)
-        precision: Floats = 1.0 / ((1.0 - _NETWORK_SHARE) / events + _NETWORK_SHARE / networks)
-        return precision
-
-    def _counted(self, setups: Integers) -> Floats:
-        """Count set-ups for their hardware by how much each tells of it; return what that adds.
-
-        By the precision of its mean: a set-up that was measured a thousand times tells hardly more
-        of the others than one that was measured ten times.
-        """
-        sums, precision = self._sums[setups], self._precision_of(setups)
-        firm = self._firmness[self._law[setups], 0]
-        told = precision * firm / (precision + firm)
-        parts = sums * (told / np.maximum(sums[:, 0], 1e-9))[:, None]
-        more: Floats = parts - self._parts[setups]
-        self._parts[setups] = parts
-        return more
-
-    def _offset(self, setups: Integers, hardware: Integers, weights: Floats) -> None:
-        """Fit offsets to weights `(m, d + 1)`, whose last is -1 to stand for the value."""
-        here, above = self._sums[setups], self._parts[hardware]
-        firm = self._firmness[self._law[setups]]
-        start = -np.vecdot(above, weights) / (above[:, 0] + firm[:, 1])
-        self.offset[hardware] = start
-        precision = self._precision_of(setups)
-        mean = -np.vecdot(here, weights) / np.maximum(here[:, 0], 1e-9) - start
-        self.offset[setups] = start + mean * precision / (precision + firm[:, 0])
+    @property
+    def _kept(self) -> loops.Sums:
+        """All that is kept, for loops over many rows."""
+        return loops.Sums(
+            self._sums,
+            self._shares,
+            self._parts,
+            self.events,
+            self._networks,
+            self.offset,
+            self._law,
+            self._gram,
+            self._weights,
+            self._firmness,
+        )
 
     def _firm(self, law: int, rows: Integers, noise: float) -> None:
         """Take a step of expectation maximisation for the variances between a law's set-ups.
@@ -264,7 +224,9 @@ class MixedModel:
         hardware = self._hardware[rows]
         setup_firm, hardware_firm = self._firmness[law]
         apart = self.offset[rows] - self.offset[hardware]
-        left = 1.0 / (self._precision_of(rows) + setup_firm)
+        kept = self._kept
+        worth = [loops.precision(row, kept) for row in rows.tolist()]
+        left = 1.0 / (np.array(worth) + setup_firm)
         above = np.unique(hardware)
         out = self.offset[above]
         unsure = 1.0 / (self._parts[above, 0] + hardware_firm)
@@ -277,7 +239,7 @@ class MixedModel:
             )
             self._firmness[law, at] = 1.0 / between
         self._parts[rows] = self._parts[above] = 0.0
-        np.add.at(self._parts, hardware, self._counted(rows))
+        loops.count(rows, hardware, self._kept)
 
     def _new_law(self, metric: int) -> int:
         if self._free:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from agent.learning.exact import Cells, Exact
 from agent.learning.features import Frame
 from agent.learning.memory import Memory
-from agent.learning.nearest import Nearest, Neighbours
+from agent.learning.nearest import Nearest
 from agent.learning.rows import fitted
 
 Floats = NDArray[np.float64]
@@ -41,9 +41,6 @@ _CLIP, _STRIDE = 0.7, 0.5
 """Log odds by which a process usually counts, how firmly (a second derivative of squared errors,
 log units), and how far they go; over how many errors of late they are learnt; and how much (log)
 one of these may say, and how far it may move them."""
-
-_AT_ONCE = 16
-"""Cells that are looked at together, so that what they differ in stays near the processor."""
 
 
 class Told(NamedTuple):
@@ -113,25 +110,19 @@ class Own:
             kinds: `(n, m)`.
         """
         domains = paths[..., 0]
-        known = {
-            row: domain
-            for row in set(domains.ravel().tolist())
-            if (domain := self._domains.get(row)) is not None and domain.known
-        }
-        if not known:
-            return None
         mean, spread, odds = np.zeros((3, *domains.shape))
-        every = Cells.of(frame)
-        if len(frame) == 1:
-            self._last = frame, every
-        chosen: dict[tuple[int, bytes], Neighbours] = {}
-        for row, domain in known.items():
-            cells, metric = np.nonzero(domains == row)
-            odds[cells, metric] = domain.odds[kinds[cells, metric]]
-            for start in range(0, len(cells), _AT_ONCE):
-                some = slice(start, start + _AT_ONCE)
-                at = cells[some]
-                asked = every.at(at)
+        every: Cells | None = None
+        chosen: dict[tuple[int, bytes], Integers] = {}
+        for metric, column in enumerate(domains.T):
+            rows = set(column.tolist())
+            for row in rows:
+                domain = self._domains.get(row)
+                if domain is None or not domain.known:
+                    continue
+                every = every or Cells.of(frame)
+                # Mostly all cells are of one domain.
+                at = np.flatnonzero(column == row) if len(rows) > 1 else np.arange(len(frame))
+                asked = every.at(at) if len(rows) > 1 else every
                 if domain.exact.grown:
                     key = domain.nearest.mark, at.tobytes()
                     if key not in chosen:
@@ -142,7 +133,12 @@ class Own:
                     )
                 else:
                     told = domain.exact.told(asked)
-                mean[at, metric[some]], spread[at, metric[some]] = told
+                mean[at, metric], spread[at, metric] = told
+                odds[at, metric] = domain.odds[kinds[at, metric]]
+        if every is None:
+            return None
+        if len(frame) == 1:
+            self._last = frame, every
         return Told(spread > 0.0, mean + self._shift_of(paths), spread, odds)
 
     def told_without(

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.learning.loops import pairs as loops
 from agent.learning.rows import Rows, fitted
 
 Floats = NDArray[np.float64]
@@ -36,14 +37,9 @@ _CLIP, _CLIP_WIDTHS = 0.05, 3.0
 """How far (log), in itself and in standard deviations, one measurement may surprise a pair that is
 settled; what lies beyond is learnt as if it were there."""
 
-_FEW = 128
-"""Pairs that are looked up faster one by one than once each."""
+_LOW = (1 << loops.HIGH) - 1
 
-_SPREAD = -0x61C8864680B583EB
-"""An odd number, 2**64 over the golden ratio: its products are spread evenly (Knuth 1973)."""
-
-_HIGH = 32
-_LOW = (1 << _HIGH) - 1
+_HABITS = loops.Habits(_MEMORY, _SETTLED, _CLIP, _CLIP_WIDTHS, _SLOPE_FIRMNESS, _SLOPE)
 
 
 class Differences(NamedTuple):
@@ -71,9 +67,12 @@ class Paired:
 
     def __init__(self, capacity: int = 32_768) -> None:
         self._rows = Rows(capacity)
-        # Weights, and sums of what the law expects, of differences, and of their products.
-        self._sums = np.zeros((64, 6))
+        self._sums = np.zeros((64, loops.SUMS))
         self._found = np.zeros((64, 4))
+        # Keys of rows, and a table of all that were put in, where others find them.
+        self._keys = np.zeros(64, dtype=np.int64)
+        self._table = np.zeros((256, 2), dtype=np.int64)
+        self._noted = 0
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -90,92 +89,70 @@ class Paired:
             expected: `(q,)`, the same of what the law says.
             weights: `(q,)`, how much each counts.
         """
+        keys = _keys(here, there).tolist()
         place = self._rows.place
-        rows = np.array([place(key) for key in _keys(here, there).tolist()])
-        fresh = self._rows.fresh
-        if fresh:
-            self._sums = fitted(self._sums, self._rows.end)
-            self._found = fitted(self._found, self._rows.end)
-            self._sums[fresh] = self._found[fresh] = 0.0
-            fresh.clear()
+        rows = [place(key) for key in keys]
+        if self._rows.fresh:
+            self._note(self._rows.fresh, dict(zip(rows, keys, strict=True)))
         sign = np.where(here < there, 1.0, -1.0)
-        d, law = values * sign, expected * sign
-        seen, base, slope, variance = self._found[rows].T
-        usual = base + slope * law
-        reach = np.where(seen > _SETTLED, _CLIP + _CLIP_WIDTHS * np.sqrt(variance), np.inf)
-        d = usual + np.minimum(np.maximum(d - usual, -reach), reach)
-        terms = np.stack((np.ones(len(d)), law, d, law * law, law * d, d * d), axis=1)
-        sums = self._sums[rows] * _MEMORY + weights[:, None] * terms
-        self._sums[rows], self._found[rows] = sums, _regressed(sums)
+        lessons = loops.Lessons(np.array(rows), values * sign, expected * sign, weights)
+        loops.learn(self._found, self._sums, lessons, _HABITS)
+
+    @property
+    def pairs(self) -> loops.Pairs:
+        """What is known of pairs, for loops over many of them."""
+        return loops.Pairs(self._table, self._keys, self._found)
 
     def of(self, here: Integers, there: Integers) -> Differences:
         """Return what is known of differences between set-ups `(q,)` and others `(q,)`."""
-        find = self._rows.find
-        rows = np.array([find(key, 0) for key in _keys(here, there).tolist()], dtype=np.int64)
-        count, base, slope, variance = self._found.take(rows, axis=0).T
+        each = zip(here.tolist(), there.tolist(), strict=True)
+        rows = [loops.find(self.pairs, *one) for one in each]
+        count, base, slope, variance = self._found[rows].T
         return Differences(count, np.where(here < there, base, -base), slope, variance)
 
     def shift(self, setups: Integers, size: float) -> None:
         """Move what was measured in set-ups; what is to be learnt of their pairs counts more."""
-        keys, rows = self._table()
-        first, second = np.isin(keys >> _HIGH, setups), np.isin(keys & _LOW, setups)
-        moved = rows[first != second]
+        keys = self._keys[: self._rows.end]
+        first, second = np.isin(keys >> loops.HIGH, setups), np.isin(keys & _LOW, setups)
+        moved = np.flatnonzero(first != second)
         sums = self._sums[moved]
-        by = np.where(first, size, -size)[first != second]
+        by = np.where(first[moved], size, -size)
         sums[:, 5] += by * (2.0 * sums[:, 2] + by * sums[:, 0])
         sums[:, 4] += by * sums[:, 1]
         sums[:, 2] += by * sums[:, 0]
         sums *= np.minimum(1.0, _AFTER_SHIFT / np.maximum(sums[:, 0], 1e-9))[:, None]
-        self._sums[moved], self._found[moved] = sums, _regressed(sums)
+        self._sums[moved] = sums
+        loops.regress(self._found, self._sums, moved, _HABITS)
 
     def forget(self, setups: Sequence[int]) -> None:
         """Forget the pairs of set-ups whose rows stand for others now."""
-        keys, rows = self._table()
-        gone = rows[np.isin(keys >> _HIGH, setups) | np.isin(keys & _LOW, setups)]
+        keys = self._keys[: self._rows.end]
+        known = np.isin(keys >> loops.HIGH, setups) | np.isin(keys & _LOW, setups)
+        gone = np.flatnonzero(known)
         self._sums[gone] = self._found[gone] = 0.0
 
-    def _table(self) -> tuple[Integers, Integers]:
-        """Return the keys of all pairs, and their rows."""
-        known = self._rows.items()
-        keys = np.fromiter((key for key, _ in known), np.int64, len(known))
-        return keys, np.fromiter((row for _, row in known), np.int64, len(known))
-
-
-def distinct(here: Integers, there: Integers) -> tuple[Integers, Integers]:
-    """Return places in `(q,)` pairs that stand for all of them, and for each the number of its own.
-
-    Few pairs, and a few of many, are left as they come although they came before.
-    """
-    keys = here << _HIGH | there
-    every = np.arange(len(keys))
-    if len(keys) < _FEW:
-        return every, every
-    # A table in which the last of those that share a place stays, much faster than sorting.
-    bits = len(keys).bit_length() + 2
-    places = (keys * _SPREAD).view(np.uint64) >> np.uint64(64 - bits)
-    table = np.empty(1 << bits, dtype=np.int64)
-    table[places] = every
-    last = table.take(places.view(np.int64))
-    last = np.where(keys.take(last) == keys, last, every)
-    chosen = np.flatnonzero(last == every)
-    numbers = np.empty_like(every)
-    numbers[chosen] = np.arange(len(chosen))
-    return chosen, numbers.take(last)
+    def _note(self, fresh: list[int], keys: dict[int, int]) -> None:
+        """Note the keys of rows that were given to new pairs; of none of them anything is known."""
+        self._sums = fitted(self._sums, self._rows.end)
+        self._found = fitted(self._found, self._rows.end)
+        self._keys = fitted(self._keys, self._rows.end)
+        self._sums[fresh] = self._found[fresh] = 0.0
+        self._noted += len(fresh)
+        if 2 * self._noted > len(self._table):
+            # What has given way goes, too.
+            every = self._rows.items()
+            self._noted = len(every)
+            size = max(len(self._table), 1 << (4 * len(every)).bit_length())
+            self._table = np.zeros((size, 2), dtype=np.int64)
+            for key, row in every:
+                loops.put(self._table, key, row)
+        for row in fresh:
+            self._keys[row] = keys[row]
+            loops.put(self._table, keys[row], row)
+        fresh.clear()
 
 
 def _keys(here: Integers, there: Integers) -> Integers:
     """Return numbers for pairs of rows, whichever comes first."""
-    keys: Integers = np.minimum(here, there) << _HIGH | np.maximum(here, there)
+    keys: Integers = np.minimum(here, there) << loops.HIGH | np.maximum(here, there)
     return keys
-
-
-def _regressed(sums: Floats) -> Floats:
-    """Return `(q, 4)`, the columns of `Differences`, by sums `(q, 6)`."""
-    count, law, d, law_law, law_d, d_d = sums.T
-    n = np.maximum(count, 1e-9)
-    spread = np.maximum(law_law - law * law / n, 0.0)
-    shared = law_d - law * d / n
-    slope = (shared + _SLOPE_FIRMNESS * _SLOPE) / (spread + _SLOPE_FIRMNESS)
-    left = (d_d - d * d / n) - 2.0 * slope * shared + slope * slope * spread
-    variance = np.maximum(left, 0.0) / np.maximum(count - 1.0, 0.5)
-    return np.stack((count, (d - slope * law) / n, slope, variance), axis=1)

@@ -15,25 +15,46 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.learning.memory import Memory, Near
-from agent.learning.paired import Paired, distinct
-from agent.learning.process import (
-    Apart,
-    Kernel,
-    Likeness,
-    among,
-    choose,
-    covariances,
-    pairs_of,
-    solved,
-)
+from agent.learning.features import Frame
+from agent.learning.loops import transfer as loops
+from agent.learning.memory import Memory, Near, names_of
+from agent.learning.paired import Paired
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-_LEAST = 1e-8
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """How likeness falls off.
+
+    Attributes:
+        sizes: weights of the columns of `Frame.sizes`.
+        parts: what another value of each of `features.PARTS` costs.
+        noise: log noise of one measurement.
+        amplitude, network, group, stem, model, shape, setup: for each product, its standard
+            deviation and how fast it falls: with the distance in network sizes, with another
+            group, stem or model, with the distance in the other sizes, with the set-up's parts.
+    """
+
+    sizes: tuple[float, ...]
+    parts: tuple[float, ...]
+    noise: float
+    amplitude: tuple[float, ...]
+    network: tuple[float, ...]
+    group: tuple[float, ...]
+    stem: tuple[float, ...]
+    model: tuple[float, ...]
+    shape: tuple[float, ...]
+    setup: tuple[float, ...]
+
+    @property
+    def likeness(self) -> loops.Likeness:
+        """Return it for loops: how fast each product falls for each reason, and its variance."""
+        reasons = self.network, self.shape, self.group, self.stem, self.model, self.setup
+        return loops.Likeness(np.array(reasons).T.copy(), np.square(np.array(self.amplitude)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +86,8 @@ class Asked:
     """The `n` cells that are to be predicted for `m` metrics.
 
     Attributes:
+        frame: of them.
         near: the measurements that may be like them.
-        apart: what these differ in from them.
         metrics: `(m,)`, columns of the memory.
         slots: `(n, m)`, of the metrics' units.
         setups: `(n, m)` rows of their set-ups, 0 for those that nobody knows.
@@ -75,8 +96,8 @@ class Asked:
         offsets: of all rows of set-ups.
     """
 
+    frame: Frame
     near: Near
-    apart: Apart
     metrics: Integers
     slots: Integers
     setups: Integers
@@ -108,18 +129,20 @@ class Transfer:
     """
 
     def __init__(self, kinship: Kinship, kept: tuple[float, ...], nearest: int = 12) -> None:
-        self._kinship = kinship
         self._nearest = nearest
-        self._common = Likeness(kinship.common, kept)
-        self._deviation = Likeness(kinship.deviation, kept)
-        self._pairs = pairs_of(nearest)
+        weights = np.square(np.array(kinship.common.sizes) / np.array(kept))
+        self._ways = loops.Ways(
+            weights,
+            kinship.common.likeness,
+            kinship.deviation.likeness,
+            kinship.common.noise**2,
+            kinship.alone,
+            kinship.names,
+            kinship.seen,
+            kinship.offsets,
+        )
 
-    def carry(
-        self,
-        memory: Memory,
-        paired: Paired,
-        asked: Asked,
-    ) -> Carried:
+    def carry(self, memory: Memory, paired: Paired, asked: Asked) -> Carried:
         """Return what measurements anywhere let expect of the `n` cells of a frame.
 
         Args:
@@ -127,127 +150,30 @@ class Transfer:
             paired: how their set-ups differ.
             asked: the cells.
         """
-        near, metrics = asked.near, asked.metrics
-        q = len(near.rows)
-        like, foretold = self._common.of(asked.apart)[:q], asked.apart.setups[:q].astype(float)
-        variance = self._variance(
-            memory, paired, near, int(metrics[0]), asked.setups[:, 0], foretold
+        expected, spread = np.empty((2, *asked.slots.shape))
+        places, strange = memory.places_of(asked.frame.keys)
+        cells = loops.Asked(
+            asked.near.rows,
+            asked.near.cells,
+            memory.weighted(asked.frame),
+            names_of(asked.frame),
+            places,
+            strange,
+            asked.metrics,
+            np.ascontiguousarray(asked.slots),
+            np.ascontiguousarray(asked.setups),
+            asked.law,
+            asked.offset,
+            asked.offsets,
         )
-        whole = self._common.variance + self._deviation.variance * variance
-        worth = (like * like / whole).astype(np.float32)
-        chosen = choose(memory, near, worth, metrics, asked.slots, self._nearest)
-        rows = chosen.of(near.rows)
-        weights, left = self._weights(
-            memory,
-            rows,
-            chosen.pairs >= 0,
-            chosen.of(like).astype(float),
-            chosen.of(foretold),
-            chosen.of(variance),
+        loops.carry(
+            expected,
+            spread,
+            self._nearest,
+            cells,
+            memory.kept,
+            memory.values,
+            paired.pairs,
+            self._ways,
         )
-        noise = self._kinship.common.noise**2
-        spread = np.sqrt(np.maximum(left, noise))
-        rest = self._rests(memory, paired, asked, rows.take(chosen.which, axis=0))
-        expected = np.vecdot(weights.take(chosen.which, axis=0), rest)
-        return Carried(expected, spread[chosen.which])
-
-    def _variance(
-        self,
-        memory: Memory,
-        paired: Paired,
-        near: Near,
-        metric: int,
-        here: Integers,
-        foretold: Floats,
-    ) -> Floats:
-        """Return `(q,)` variances of deviations of near rows' set-ups from those of cells.
-
-        Args:
-            memory: holds the rows.
-            paired: what was seen of deviations.
-            near: the rows and their cells.
-            metric: of which metric.
-            here: `(n,)` rows of the cells' set-ups, 0 for those that nobody knows.
-            foretold: `(q,)`, the variances that names let expect; 0 within one set-up.
-        """
-        flat = near.rows * memory.path.shape[1] + metric
-        mine, there = here.take(near.cells), memory.path.reshape(-1).take(flat)
-        pairs, numbers = distinct(mine, there)
-        known = mine.take(pairs)
-        seen = paired.of(known, there.take(pairs))
-        count = np.where(known > 0, np.maximum(seen.seen - 1.0, 0.0), 0.0)
-        shown = count * np.log(self._kinship.seen * (seen.variance + _LEAST))
-        logs = self._kinship.names * np.log(foretold + _LEAST)
-        logs += shown.take(numbers)
-        logs /= (self._kinship.names + count).take(numbers)
-        variance: Floats = np.exp(logs, out=logs)
-        variance[foretold <= 0.0] = 0.0
-        return variance
-
-    def _weights(
-        self,
-        memory: Memory,
-        rows: Integers,
-        usable: Flags,
-        right: Floats,
-        prior: Floats,
-        variance: Floats,
-    ) -> tuple[Floats, Floats]:
-        """Return weights `(p, k)` of rows, and the variance `(p,)` that they leave.
-
-        Args:
-            memory: holds the rows.
-            rows: `(p, k)`.
-            usable: `(p, k)`, which of them stand for anything.
-            right: `(p, k)`, likenesses to what is to be predicted.
-            prior: `(p, k)`, variances of deviations by the names of set-ups.
-            variance: `(p, k)`, variances of deviations.
-        """
-        one, other = self._pairs
-        p, k = rows.shape
-        apart = among(memory, rows, self._pairs)
-        like = self._common.of(apart).reshape(-1, p).astype(float)
-        deviation = self._deviation.of(apart).reshape(-1, p)
-        # By the law of cosines: parts that differ from the cell's in both, and are alike.
-        expected = prior.T.copy()
-        shared = expected.take(one, axis=0) + expected.take(other, axis=0)
-        shared -= apart.setups.reshape(-1, p)
-        scale = np.sqrt(variance.T / np.maximum(expected, _LEAST))
-        like += 0.5 * shared * scale.take(one, axis=0) * scale.take(other, axis=0) * deviation
-        matrices = covariances(like, usable, self._pairs)
-        matrices.reshape(p, k * k)[:, :: k + 1] = (
-            self._common.variance
-            + self._kinship.common.noise**2
-            + (1.0 + self._kinship.alone) * self._deviation.variance * variance
-        )
-        weights = solved(matrices, right)
-        left: Floats = (
-            self._common.variance + self._kinship.common.noise**2 - np.vecdot(right, weights)
-        )
-        return weights, left
-
-    def _rests(self, memory: Memory, paired: Paired, asked: Asked, rows: Integers) -> Floats:
-        """Return `(n, m, k)`, what rows would leave of the law and the offset in cells' set-ups.
-
-        Args:
-            memory: holds the rows.
-            paired: by how much set-ups differ.
-            asked: the cells.
-            rows: `(n, m, k)`.
-        """
-        flat = rows * memory.path.shape[1] + asked.metrics[:, None]
-        there, rest = memory.path.reshape(-1).take(flat), memory.rest.reshape(-1).take(flat)
-        mine = np.empty_like(there)
-        mine[:] = asked.setups[..., None]
-        pairs, numbers = distinct(mine.reshape(-1), there.reshape(-1))
-        numbers = numbers.reshape(there.shape)
-        here, others = mine.reshape(-1).take(pairs), there.reshape(-1).take(pairs)
-        seen = paired.of(here, others)
-        count = np.where((here > 0) & (here != others), seen.seen, 0.0)
-        trust = count / (count + self._kinship.offsets)
-        apart = asked.law[..., None] - (memory.z.reshape(-1).take(flat) - rest)
-        carried = seen.base.take(numbers) + (seen.slope - 1.0).take(numbers) * apart
-        carried -= asked.offset[..., None]
-        rest += trust.take(numbers) * carried
-        rest -= ((1.0 - trust) * asked.offsets.take(others)).take(numbers)
-        return rest
+        return Carried(expected, spread)

@@ -79,6 +79,8 @@ def test_unit_says_what_the_daemon_relies_on() -> None:
         "Type=notify",
         "DynamicUser=yes",
         "StateDirectory=placewise",
+        "CacheDirectory=placewise",
+        "Environment=NUMBA_CACHE_DIR=%C/placewise",
         f"LoadCredential={PASSWORD_CREDENTIAL}",
     ):
         assert f"\n{line}\n" in text

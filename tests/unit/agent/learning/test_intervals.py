@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agent.learning.intervals import CLOSE, Intervals, Standing
+from agent.learning.intervals import Intervals, Standing
+from agent.learning.loops.intervals import CLOSE
 
 
 class Learnt:

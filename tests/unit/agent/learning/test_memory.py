@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import pickle
+import random
+from collections import defaultdict
 
 import numpy as np
 
 from agent.learning.catalogue import catalogue
 from agent.learning.cell import Cell
 from agent.learning.features import PARTS, SIZES, Frame, frame_of
-from agent.learning.memory import BREADTH, Memory
+from agent.learning.memory import RINGS, Memory
 
 
 def frame(model: str, hardware: str = "h", **more: object) -> Frame:
@@ -32,8 +34,30 @@ def test_likes_are_found_and_each_once() -> None:
 
     assert near.rows.tolist() == [0, 0, 1], "the unknown one runs on the same hardware"
     assert near.cells.tolist() == [0, 1, 1]
-    assert (near.places // BREADTH == near.cells).all()
-    assert len(set(near.places)) == 3
+
+
+def test_what_is_near_is_the_newest_of_every_ring() -> None:
+    chance = random.Random(1)
+    store, rings = memory(rows=2_000, setups=64), defaultdict[tuple[int, int], list[int]](list)
+
+    def some() -> Frame:
+        model, sizes = f"m{chance.randrange(30)}", {"batch_size": float(chance.randrange(1, 9))}
+        return frame(model, f"h{chance.randrange(4)}", **sizes, task=chance.choice("tu"))
+
+    for row in range(600):
+        one = some()
+        add(store, one)
+        for ring in enumerate(one.keys[0].rings):
+            rings[ring].append(row)
+    asked = [some().keys[0] for _ in range(50)]
+    near = store.near(asked)
+
+    expected = [
+        sorted({row for at, key in enumerate(one.rings) for row in rings[at, key][-RINGS[at][1] :]})
+        for one in asked
+    ]
+    assert near.rows.tolist() == [row for rows in expected for row in rows]
+    assert near.cells.tolist() == [cell for cell, rows in enumerate(expected) for _ in rows]
 
 
 def test_nothing_is_near_in_an_empty_memory() -> None:
@@ -65,12 +89,41 @@ def test_setups_are_as_far_apart_as_their_parts() -> None:
     store = memory()
     add(store, frame("a", "h", task="t"))
     add(store, frame("a", "g", task="t"))
-    cells = [frame("b", "h", task="t").keys[0], frame("b", "new", precision="fp16").keys[0]]
+    known, new = frame("b", "g", task="t").keys[0], frame("b", "new", precision="fp16").keys[0]
+    other = frame("b", "new", task="t").keys[0]
 
-    distances = store.distances(cells, np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1]))
+    places, strange = store.places_of([known, new, other, new])
 
-    assert distances.tolist() == [0.0, 1.0, 3.0, 3.0]
+    assert places.tolist() == [1, -1, -2, -1]
+    assert store.apart[places[0], :2].tolist() == [1.0, 0.0]
+    assert strange.tolist() == [[3.0, 3.0], [1.0, 1.0]]
     assert store.apart[0, 1] == store.apart[1, 0] == 1.0
+
+
+def test_a_setup_is_as_far_from_others_before_it_is_known_as_after() -> None:
+    store = memory(setups=64)
+    for number in range(20):
+        add(store, frame("a", f"h{number % 5}", runtime=f"r{number % 3}"))
+    one = frame("a", "h1", task="t", runtime="r2")
+    used = len({*store.setup[:20].tolist()})
+
+    ((place,), strange) = store.places_of(one.keys)
+    assert place == -1
+    add(store, one)
+    ((place,), none) = store.places_of(one.keys)
+
+    assert place == used
+    assert len(none) == 0
+    assert store.apart[place, :used].tolist() == strange[0, :used].tolist()
+    assert store.apart[:used, place].tolist() == strange[0, :used].tolist()
+    assert len(set(strange[0, :used].tolist())) > 2
+
+
+def test_nothing_is_far_from_what_nobody_knows_in_an_empty_memory() -> None:
+    places, strange = memory().places_of([frame("a").keys[0], frame("b").keys[0]])
+
+    assert places.tolist() == [-1, -1]
+    assert len(strange) == 1
 
 
 def test_a_forgotten_setup_takes_its_measurements_along() -> None:

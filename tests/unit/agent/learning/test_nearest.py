@@ -5,16 +5,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from agent.learning.catalogue import catalogue
 from agent.learning.cell import Cell
 from agent.learning.exact import Cells, Exact, Hyperparameters
 from agent.learning.features import SIZES, WIDTH, frame_of
-from agent.learning.memory import Memory
-from agent.learning.nearest import Nearest, _least
+from agent.learning.memory import NAMES, Memory
+from agent.learning.nearest import Nearest
 
 Floats = NDArray[np.float64]
 NO_LAW = np.zeros(WIDTH)
@@ -43,7 +41,8 @@ def told(
 
 
 def value(one: Cell) -> float:
-    return {"h1": 0.0, "h2": 1.0, "h3": 2.5}[one.hardware] + 0.3 * np.log(one.batch_size or 1.0)
+    of_hardware = {"h1": 0.0, "h2": 1.0, "h3": 2.5}.get(one.hardware, 3.0)
+    return of_hardware + 0.3 * np.log(one.batch_size or 1.0)
 
 
 def cells_of(cells: Sequence[Cell]) -> Cells:
@@ -169,18 +168,64 @@ def test_the_same_again_and_again_stays_finite(learnt: Hyperparameters) -> None:
     assert 0.0 < spread[0] < 0.2
 
 
-@given(
-    values=st.lists(st.integers(0, 400), min_size=1, max_size=40),
-    repeats=st.integers(1, 200),
-    count=st.integers(1, 40),
+def distances(asked: Cells, known: Cells, learnt: Hyperparameters) -> Floats:
+    rates = np.split(learnt.rates, [len(SIZES)])
+    far = np.abs(asked.sizes[:, None] - known.sizes) @ rates[0]
+    far += (asked.every[:, None] != known.every) @ rates[1]
+    return far
+
+
+def expected(far: Floats, here: NDArray[np.bool_], half: int) -> tuple[Floats, Floats]:
+    """Return how far what is to be chosen is: on the hardware, and elsewhere."""
+    order = np.lexsort((-np.arange(len(far)), far))
+    first, rest = order[:half], order[half:]
+    own = rest[here[rest]][:half]
+    more = rest[:half][~here[rest[:half]]][: half - len(own)]
+    every = np.concatenate((first, own, more))
+    return np.sort(far[every[here[every]]]), np.sort(far[every[~here[every]]])
+
+
+@pytest.mark.parametrize("count", [5, 40, 300, 3_000])
+@pytest.mark.parametrize(
+    "hardware", [("h1",), ("h1", "h2", "h3"), tuple(f"h{n}" for n in range(60))]
 )
-def test_the_least_are_the_least_and_the_later_of_equals(
-    values: list[int], repeats: int, count: int
+def test_the_nearest_and_those_of_the_hardware_are_chosen(
+    count: int, hardware: tuple[str, ...], learnt: Hyperparameters
 ) -> None:
-    every = np.array(values * repeats, dtype=np.float32)
+    known = some(count, hardware=hardware)
+    nearest, _ = taught(known)
+    # Cells that were measured, that were not, and of hardware that nobody knows.
+    asked = [*known[:10], *some(20, seed=7, hardware=(*hardware, "strange"))]
 
-    places = _least(every, count).tolist()
+    chosen = nearest.chosen(cells_of(asked), learnt)
 
-    order = sorted(range(len(every)), key=lambda place: (every[place], -place))
-    assert len(places) >= min(count, len(every))
-    assert places == order[: len(places)]
+    far = distances(cells_of(asked), cells_of(known), learnt)
+    for line, own, one in zip(chosen, far, asked, strict=True):
+        places = line[line >= 0]
+        here = np.array([other.hardware == one.hardware for other in known])
+        on, elsewhere = expected(own, here, len(line) // 2)
+        assert len(set(places.tolist())) == len(places) == min(len(line), count)
+        np.testing.assert_allclose(np.sort(own[places[here[places]]]), on, atol=1e-5)
+        np.testing.assert_allclose(np.sort(own[places[~here[places]]]), elsewhere, atol=1e-5)
+
+
+def test_of_the_same_cells_the_later_are_chosen(learnt: Hyperparameters) -> None:
+    (one,) = some(1)
+    nearest, _ = taught([one] * 100)
+
+    chosen = nearest.chosen(cells_of([one]), learnt)[0]
+
+    assert chosen.tolist() == [*range(100 - len(chosen), 100)]
+
+
+@pytest.mark.parametrize("column", range(len(NAMES)))
+def test_what_is_to_be_left_out_is_not_chosen(column: int, learnt: Hyperparameters) -> None:
+    known = some(500)
+    nearest, _ = taught(known)
+    asked = cells_of(known[:1])
+
+    places = nearest.chosen(asked, learnt, without=column)[0]
+
+    others = cells_of(known).names[:, column] != asked.names[0, column]
+    assert others[places[places >= 0]].all()
+    assert np.count_nonzero(places >= 0) == min(len(places), others.sum())

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import pickle
+import random
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.learning.paired import Paired, distinct
+from agent.learning.paired import Paired
 
 HERE, THERE = 3, 7
 
@@ -119,13 +123,96 @@ def test_many_are_found_as_few_are() -> None:
     assert set(many.base.tolist()) == {few.base[0]}
 
 
-@pytest.mark.parametrize("count", [0, 1, 100, 5_000])
-def test_pairs_that_are_looked_up_once_stand_for_all(count: int) -> None:
-    chance = np.random.default_rng(count)
-    here, there = chance.integers(0, 40, (2, count))
+Pair = tuple[int, int]
 
-    places, numbers = distinct(here, there)
 
-    assert (here[places][numbers] == here).all()
-    assert (there[places][numbers] == there).all()
-    assert len(places) <= max(1_700, min(count, 128))
+def value_of(pair: Pair) -> float:
+    """Return a difference that no other pair of few rows has."""
+    return min(pair) - max(pair) / 1_000.0 if pair[0] < pair[1] else -value_of(pair[::-1])
+
+
+def learn_all(paired: Paired, pairs: Sequence[Pair]) -> None:
+    here, there = np.array(pairs).T
+    values = np.array([value_of(pair) for pair in pairs])
+    paired.learn(here, there, values, np.zeros(len(pairs)), np.ones(len(pairs)))
+
+
+def assert_known(paired: Paired, times: dict[Pair, int], among: Sequence[Pair]) -> None:
+    """See that of some pairs those are known that were learnt so often, and no others."""
+    found = paired.of(*np.array(among).T)
+    for at, pair in enumerate(among):
+        count = times.get((min(pair), max(pair)), 0)
+        assert found.seen[at] == pytest.approx(sum((1 - 1 / 60) ** age for age in range(count)))
+        assert found.base[at] == pytest.approx(value_of(pair) if count else 0.0)
+
+
+def assert_like_a_dict(capacity: int, batches: Sequence[Sequence[Pair]]) -> None:
+    """See that a table of pairs knows what a dict of those used last would."""
+    paired, times = Paired(capacity), dict[Pair, int]()
+    for pairs in batches:
+        learn_all(paired, pairs)
+        for pair in pairs:
+            key = min(pair), max(pair)
+            times[key] = times.pop(key, 0) + 1
+            if len(times) > capacity:
+                del times[next(iter(times))]
+        assert len(paired) == len(times)
+    ever = [pair for pairs in batches for pair in pairs]
+    assert_known(paired, times, ever)
+    assert_known(paired, times, [pair[::-1] for pair in ever])
+
+
+@pytest.mark.parametrize("capacity", [10, 50, 300])
+def test_of_thousands_of_pairs_those_used_last_are_known(capacity: int) -> None:
+    chance = random.Random(capacity)
+    batches = []
+    for _ in range(1_000):
+        # Some come again and again, most once in a long time.
+        rows_used = chance.choice([6, 20, 120])
+        pairs = {tuple(sorted(chance.sample(range(1, rows_used), 2))) for _ in range(8)}
+        batches.append([pair[:: chance.choice([1, -1])] for pair in pairs])
+
+    assert len({tuple(sorted(pair)) for pairs in batches for pair in pairs}) > 2_000
+    assert_like_a_dict(capacity, batches)
+
+
+@given(
+    capacity=st.integers(1, 5),
+    pairs=st.lists(
+        st.tuples(st.integers(1, 5), st.integers(1, 5)).filter(lambda pair: pair[0] != pair[1]),
+        min_size=1,
+        max_size=60,
+    ),
+)
+def test_a_pair_that_was_given_up_begins_anew(capacity: int, pairs: list[Pair]) -> None:
+    assert_like_a_dict(capacity, [[pair] for pair in pairs])
+
+
+def test_all_of_many_pairs_are_found() -> None:
+    every = [(row, other) for other in range(2, 102) for row in range(1, other)][:5_000]
+    random.Random(1).shuffle(every)
+    paired = Paired()
+    for at in range(0, len(every), 100):
+        learn_all(paired, every[at : at + 100])
+
+    assert len(paired) == len(every) == 5_000
+    assert_known(paired, dict.fromkeys(every, 1), every)
+    strangers = [(row, other) for row in range(102, 200) for other in range(1, 202, 3)]
+    assert not paired.of(*np.array(strangers).T).seen.any()
+
+
+def test_a_pickled_copy_knows_and_learns_the_same() -> None:
+    every = [(row, other) for other in range(2, 40) for row in range(1, other)]
+    paired = Paired(capacity=300)
+    for pair in every[:500]:
+        learn_all(paired, [pair])
+    copy = pickle.loads(pickle.dumps(paired))
+    times = dict.fromkeys(every[200:500], 1)
+    assert_known(copy, times, every)
+
+    learn_all(copy, every[450:550])
+
+    assert_known(paired, times, every)
+    assert len(copy) == len(paired) == 300
+    later = {pair: 1 + (pair in times) for pair in every[450:550]}
+    assert_known(copy, dict.fromkeys(every[250:450], 1) | later, every)

@@ -1,0 +1,109 @@
+"""Compiles functions once for each machine and version of Placewise, by their annotations."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+
+import numba
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+Flags = Annotated[NDArray[np.bool_], types.boolean[::1]]
+Shorts = Annotated[NDArray[np.int16], types.int16[:, ::1]]
+Ints = Annotated[NDArray[np.int32], types.int32[::1]]
+IntTable = Annotated[NDArray[np.int32], types.int32[:, ::1]]
+Integers = Annotated[NDArray[np.int64], types.int64[::1]]
+IntegerTable = Annotated[NDArray[np.int64], types.int64[:, ::1]]
+Singles = Annotated[NDArray[np.float32], types.float32[::1]]
+SingleTable = Annotated[NDArray[np.float32], types.float32[:, ::1]]
+Floats = Annotated[NDArray[np.float64], types.float64[::1]]
+FloatTable = Annotated[NDArray[np.float64], types.float64[:, ::1]]
+FloatCube = Annotated[NDArray[np.float64], types.float64[:, :, ::1]]
+"""Arrays of one, two or three dimensions, whose numbers lie one behind the other."""
+
+_PLAIN = {int: types.int64, float: types.float64, bool: types.boolean, type(None): types.void}
+
+_HERE = Path(__file__).parent
+_NAME = "placewise-compiled"
+
+
+def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Return a function compiled now, and not in the middle of an event.
+
+    It takes and returns numbers and the arrays that are named here, or named tuples of these.
+    """
+    return _compile(function, fast=False)
+
+
+def summed_in_any_order(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Return a function compiled so that it adds up several numbers at once.
+
+    They are added up in the same order each time, but not in the one that is written.
+    """
+    return _compile(function, fast=True)
+
+
+def _compile(function: Callable[_P, _R], *, fast: bool) -> Callable[_P, _R]:
+    hints = get_type_hints(function, include_extras=True)
+    returned = _type_of(hints.pop("return"))
+    made: Callable[_P, _R] = numba.njit(
+        returned(*(_type_of(one) for one in hints.values())),
+        cache=_KEPT is not None,
+        error_model="numpy",
+        fastmath={"reassoc", "contract", "nsz"} if fast else False,
+    )(function)
+    return made
+
+
+def _type_of(hint: Any) -> types.Type:
+    """Return Numba's type for an annotation."""
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    if get_origin(hint) is Annotated:
+        return get_args(hint)[1]
+    fields = [_type_of(one) for one in get_type_hints(hint, include_extras=True).values()]
+    if len(set(fields)) == 1:
+        return types.NamedUniTuple(fields[0], len(fields), hint)
+    return types.NamedTuple(fields, hint)
+
+
+def _kept() -> Path | None:
+    """Return the folder in which compiled code is kept; None where nothing may be written.
+
+    Numba tells old code by the time and size of one source, which an upgrade need not change, and
+    does not look at what a function calls: the folder is named by all that is in the sources.
+    """
+    found = hashlib.sha256()
+    for source in sorted(_HERE.glob("*.py")):
+        found.update(source.read_bytes())
+    places = [_HERE / "__pycache__"]
+    if "NUMBA_CACHE_DIR" in os.environ:
+        places = [Path(os.environ["NUMBA_CACHE_DIR"])]
+    elif "XDG_CACHE_HOME" in os.environ:
+        places.append(Path(os.environ["XDG_CACHE_HOME"]))
+    elif "HOME" in os.environ:
+        places.append(Path(os.environ["HOME"]) / ".cache")
+    for place in places:
+        folder = place / _NAME / found.hexdigest()[:16]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError:
+            # Another place may do; without any, functions are compiled at each start.
+            continue
+    return None
+
+
+_KEPT = _kept()
+if _KEPT is not None:
+    numba.config.CACHE_DIR = str(_KEPT)

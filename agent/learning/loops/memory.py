@@ -1,0 +1,69 @@
+"""Which of the measurements that are remembered may be like cells."""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from agent.learning.loops.compiled import (
+    FloatTable,
+    Integers,
+    IntegerTable,
+    IntTable,
+    Shorts,
+    SingleTable,
+    compiled,
+)
+
+
+class Kept(NamedTuple):
+    """What `Memory` keeps of cells, by the names that the arrays have there."""
+
+    sizes: SingleTable
+    names: IntTable
+    setup: Integers
+    apart: SingleTable
+
+
+class Values(NamedTuple):
+    """What `Memory` keeps of what was measured, by the names that the arrays have there."""
+
+    linear: FloatTable
+    slot: Shorts
+    z: FloatTable
+    rest: FloatTable
+    path: IntegerTable
+
+
+Rings = Annotated[tuple[NDArray[np.int32], ...], types.UniTuple(types.int32[:, ::1], 10)]
+"""Tables of rows of the memory, in the order of `memory.RINGS`; -1 where there is none."""
+
+
+@compiled
+def gather(rows: Integers, cells: Integers, rings: Rings, lines: IntegerTable) -> int:
+    """Fill in what rings hold, and the cells for which they do; return how much that is.
+
+    Args:
+        rows: filled with rows of the memory, each once for a cell, ascending.
+        cells: filled with their cells, ascending.
+        rings: tables of rows.
+        lines: `(n, rings)`, in which line of each the rows near a cell are.
+    """
+    count = 0
+    every = np.empty(len(rows) // max(len(lines), 1), dtype=np.int64)
+    for cell in range(len(lines)):
+        found = 0
+        for ring in range(len(rings)):
+            for row in rings[ring][lines[cell, ring]]:
+                if row >= 0:
+                    every[found] = row
+                    found += 1
+        every[:found].sort()
+        for at in range(found):
+            if at == 0 or every[at] != every[at - 1]:
+                rows[count], cells[count] = every[at], cell
+                count += 1
+    return count
