@@ -64,7 +64,7 @@ _LEFT_OUT = MOST // 2
 """Measurements of one name that can be left out, in about 2 ms: more would hold up learning."""
 
 _EMPTY = np.zeros((0, 0), order="F")
-_COLUMNS = ("_sizes", "_names", "_linear", "_rest", "_setups", "_places")
+_COLUMNS = ("_sizes", "_names", "_linear", "_rest", "_doubt", "_setups", "_places")
 _RESERVED, _THINNED = 32, 4
 """Arrays of a column for each measurement. There is room for so many at first; once there is no
 more, one in so many of those that are kept gives way."""
@@ -147,6 +147,7 @@ class Exact:
         self._names = np.zeros((len(NAMES), 0), dtype=np.int32)
         self._linear = np.zeros((WIDTH, 0))
         self._rest = np.zeros(0)
+        self._doubt = np.zeros(0)
         self._setups = np.zeros(0, dtype=np.int64)
         # Parts of different set-ups, and which of them a measurement has.
         self._parts = np.zeros((0, len(PARTS)), dtype=np.int64)
@@ -214,26 +215,30 @@ class Exact:
             left += solved @ own
         return float(mean), float(np.sqrt(max(left, 0.0) + self.learnt.noise))
 
-    def add(self, cell: Cells, z: float, setup: int, *, told: bool = False) -> None:
+    def add(
+        self, cell: Cells, z: float, setup: int, doubt: float = 0.0, *, told: bool = False
+    ) -> None:
         """Add a measurement.
 
         Args:
             cell: one.
             z: log of what was measured.
             setup: row of its set-up.
+            doubt: its variance on top of what every measurement has.
             told: whether this cell, and nothing since, was the last that was told.
         """
         self.met += 1
         if self.grown:
-            self._sample(cell, z, setup)
+            self._sample(cell, z, setup, doubt)
             return
         line = self._line if told else None
         n = self.count
         self._reserve(n + 1)
         line = (self._whitened_of(cell) if line is None else line)[:n]
         left = self._own(cell.linear)[0] - line @ line
-        self._root[n, :n], self._root[n, n] = line, np.sqrt(max(left, 0.0) + self.learnt.noise)
-        self._put(cell, z, setup)
+        own = np.sqrt(max(left, 0.0) + self.learnt.noise + doubt)
+        self._root[n, :n], self._root[n, n] = line, own
+        self._put(cell, z, setup, doubt)
         self._solved = self._line = None
 
     def step(self) -> bool:
@@ -345,7 +350,7 @@ class Exact:
         whole[pairs] += now.variance * np.exp(-(now.rates @ apart))
         own = np.diag(whole) + now.variance
         while True:
-            np.fill_diagonal(whole, own + self.learnt.noise)
+            np.fill_diagonal(whole, own + self._doubt[:n] + self.learnt.noise)
             root, failed = dpotrf(whole, lower=True, clean=True)
             if not failed:
                 break
@@ -369,17 +374,17 @@ class Exact:
             pairs = _pairs(n)
             self._factor(pairs, self._apart(*pairs))
 
-    def _put(self, cell: Cells, z: float, setup: int) -> None:
+    def _put(self, cell: Cells, z: float, setup: int, doubt: float) -> None:
         """Put a measurement behind the others."""
         n = self.count
         self._sizes[:, n], self._names[:, n] = cell.sizes[0], cell.names[0]
         self._linear[:, n] = cell.linear[0]
         self._rest[n] = z - cell.linear[0] @ self._roots
-        self._setups[n] = setup
+        self._setups[n], self._doubt[n] = setup, doubt
         self._places[n] = self._place(cell.parts[0])
         self.count += 1
 
-    def _sample(self, cell: Cells, z: float, setup: int) -> None:
+    def _sample(self, cell: Cells, z: float, setup: int, doubt: float) -> None:
         """Keep one measurement of so many, so that those that are kept are of all times."""
         self._root, self._solved, self._line = _EMPTY, None, None
         if self.met % (self.met // MOST):
@@ -389,7 +394,7 @@ class Exact:
             kept[::_THINNED] = False
             self._keep(kept)
         self._reserve(self.count + 1)
-        self._put(cell, z, setup)
+        self._put(cell, z, setup, doubt)
 
     def _place(self, parts: Integers) -> int:
         """Return which set-up has parts `(parts,)`; it may be a new one."""

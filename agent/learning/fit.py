@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from agent.learning.catalogue import Sheet
 from agent.learning.cell import Cell
+from agent.learning.loops.fit import WIDEST, step
 from agent.learning.need import Need, need_of
 
 Floats = NDArray[np.float64]
@@ -35,13 +36,8 @@ _LEAST = np.array([-20.0, -40.0, -20.0, -4.0, -4.0])
 _MOST = np.array([0.0, -1.0, 0.0, 4.0, 3.0])
 """Within which all that is learnt stays: more than there is never fits, a need never helps."""
 
-_ENDS = tuple(zip(_LEAST.tolist(), _MOST.tolist(), strict=True))
-
 _OWN_MB = 400.0
 """What a runtime takes for itself on each device, to begin with: an assumption."""
-
-_WIDEST = 6.0
-"""Log of need over memory beyond which it makes no difference."""
 
 _NODES = ((-math.sqrt(3.0), 1 / 6), (0.0, 2 / 3), (math.sqrt(3.0), 1 / 6))
 """Deviations and weights of a mean over a normal distribution (Gauss and Hermite, three nodes)."""
@@ -149,36 +145,10 @@ class Fit:
         found: Floats = np.zeros_like(training)
         for deviation, weight in _NODES:
             total_mb = sure_mb + math.exp(guess + deviation * spread) * guessed_mb
-            shares = np.clip(np.log(np.maximum(total_mb, 1e-3) / held_mb), -_WIDEST, _WIDEST)
+            shares = np.clip(np.log(np.maximum(total_mb, 1e-3) / held_mb), -WIDEST, WIDEST)
             value = (sure + trained * training + need * shares) / moderation
             found += weight / (1.0 + np.exp(-np.clip(value, -30.0, 30.0)))
         return found
 
     def _step(self, one: Reasons, *, fitted: bool) -> None:
-        weights: list[float] = self._weights.tolist()
-        sure, need, trained, guess, own = weights
-        guessed_mb, own_mb = math.exp(guess) * one.guessed_mb, math.exp(own) * one.own_mb
-        total_mb = max(one.counted_mb + guessed_mb + own_mb, 1e-3)
-        share = min(max(math.log(total_mb / one.held_mb), -_WIDEST), _WIDEST)
-        expected = _logistic(sure + trained * one.training + need * share)
-        # Guesses enter by their logarithms: by how much those move the whole, to first order.
-        guesses = need * guessed_mb / total_mb, need * own_mb / total_mb
-        error = float(fitted) - expected
-        # What is at its bound, and would be moved beyond, leaves the event to the others.
-        row = np.array(
-            [
-                0.0 if (now >= most and error * x > 0) or (now <= least and error * x < 0) else x
-                for x, now, (least, most) in zip(
-                    (1.0, share, one.training, *guesses), weights, _ENDS, strict=True
-                )
-            ]
-        )
-        spread = max(expected * (1.0 - expected), 1e-4)
-        projected = self._covariance @ row
-        gain = projected / (1.0 + spread * float(row @ projected))
-        self._covariance -= spread * (gain[:, None] * projected)
-        self._weights = np.minimum(np.maximum(self._weights + gain * error, _LEAST), _MOST)
-
-
-def _logistic(value: float) -> float:
-    return 1.0 / (1.0 + math.exp(-min(max(value, -30.0), 30.0)))
+        step(self._weights, self._covariance, _LEAST, _MOST, np.array(one), fitted)

@@ -25,7 +25,7 @@ from agent.learning.intervals import DEVIATIONS, Intervals, Standing
 from agent.learning.loops import pairs
 from agent.learning.memory import NAMES, NO_SLOT, Memory, Near, names_of
 from agent.learning.mixed import MixedModel
-from agent.learning.own import Own
+from agent.learning.own import Measured, Own
 from agent.learning.paired import Paired
 from agent.learning.rows import Rows, fitted
 from agent.learning.site import Site
@@ -256,6 +256,7 @@ class _Event:
         slots: `(m,)`, of their units.
         paths: `(m, 3)`, rows of domain, hardware and set-up.
         z: `(m,)`, logs of the measured values.
+        doubt: `(m,)`, variances on top of what every measurement has.
     """
 
     domains: list[Domain]
@@ -263,6 +264,7 @@ class _Event:
     slots: Integers
     paths: Integers
     z: Floats
+    doubt: Floats
 
 
 class _Expected(NamedTuple):
@@ -345,16 +347,17 @@ class Learner:
             self._rest(int(event.metrics[at]), int(domains[at]))
         count = len(self.metrics)
         slots, path = [NO_SLOT] * count, np.zeros(count, dtype=np.int64)
-        z, rest = np.zeros(count), np.zeros(count)
+        z, rest, doubt = np.zeros((3, count))
         for domain in event.domains:
             slots[domain.metric] = domain.slot
         path[event.metrics] = event.paths[:, 2]
-        z[event.metrics] = event.z
+        z[event.metrics], doubt[event.metrics] = event.z, event.doubt
         rest[event.metrics] = event.z - self._law.law(frame.linear, domains[None])[0]
         kin = self._memory.kin(frame.keys[0])
         number = self._memory.next_event
-        self._own.learn(frame, domains.tolist(), event.paths[:, 2].tolist(), event.z, number)
-        self._memory.add(frame, slots, z, rest, path)
+        measured = Measured(event.z, event.doubt)
+        self._own.learn(frame, domains.tolist(), event.paths[:, 2].tolist(), measured, number)
+        self._memory.add(frame, slots, z, rest, path, doubt)
         self._pair(frame, event, kin)
         if shipped:
             for setup in event.paths[:, 2].tolist():
@@ -434,6 +437,7 @@ class Learner:
             np.array([domain.slot for domain in domains]),
             np.array(paths),
             np.array([z for _, z in values.values()]),
+            np.zeros(len(values)),
         )
         return event, new
 
@@ -574,7 +578,7 @@ class Learner:
 
         Args:
             frame: of the event's cell.
-            event: its `z` is moved to what is to be learnt.
+            event: its `z` is moved to what is to be learnt, and doubted by as much.
             at: `(p,)`, which of its metrics are predicted.
         """
         metrics, slots, paths = event.metrics[at], event.slots[at], event.paths[at]
@@ -610,7 +614,9 @@ class Learner:
                 # What stood in the way of this event has moved: it is no surprise any more.
                 bounded[one] = False
         reach[~bounded] = np.inf
-        event.z[at] = centre[0] + np.minimum(np.maximum(error, -reach), reach)
+        taken = np.minimum(np.maximum(error, -reach), reach)
+        event.z[at] = centre[0] + taken
+        event.doubt[at] = np.square(error - taken)
         return learnt
 
     def _pretend(

@@ -50,7 +50,7 @@ same name."""
 NO_SLOT = 0
 """Stands where the slot of a unit would, for a metric that was not measured."""
 
-_ARRAYS = ("sizes", "names", "linear", "setup", "slot", "z", "rest", "path")
+_ARRAYS = ("sizes", "names", "linear", "setup", "slot", "z", "rest", "doubt", "path")
 SHORT = (1 << 31) - 1
 """Of a number, what is kept to tell names apart."""
 
@@ -86,6 +86,7 @@ class Memory:
         slot: `(rows, metrics)`, of the metric's unit; 0 where it was not measured.
         z: `(rows, metrics)`, logs of the measured values.
         rest: `(rows, metrics)`, what the law of the domain leaves of them.
+        doubt: `(rows, metrics)`, variances on top of what every measurement has.
         path: `(rows, metrics)`, the row of the set-up's offset from that law.
     """
 
@@ -106,6 +107,7 @@ class Memory:
         self.slot = np.zeros((rows, metrics), dtype=np.int16)
         self.z = np.zeros((rows, metrics))
         self.rest = np.zeros((rows, metrics))
+        self.doubt = np.zeros((rows, metrics))
         self.path = np.zeros((rows, metrics), dtype=np.int64)
         self.apart = np.zeros((8, 8), dtype=np.float32)
         self._weights = np.array(size_weights, dtype=np.float32)
@@ -130,7 +132,7 @@ class Memory:
     @property
     def values(self) -> loops.Values:
         """What is kept of what was measured, for loops over many of them."""
-        return loops.Values(self.linear, self.slot, self.z, self.rest, self.path)
+        return loops.Values(self.linear, self.slot, self.z, self.rest, self.doubt, self.path)
 
     @property
     def next_event(self) -> int:
@@ -138,7 +140,13 @@ class Memory:
         return self._next
 
     def add(
-        self, frame: Frame, slots: Sequence[int], z: Floats, rest: Floats, path: Integers
+        self,
+        frame: Frame,
+        slots: Sequence[int],
+        z: Floats,
+        rest: Floats,
+        path: Integers,
+        doubt: Floats | float = 0.0,
     ) -> None:
         """Remember the first row of a frame with its metrics `(metrics,)`."""
         at = self._next % self.rows
@@ -146,7 +154,7 @@ class Memory:
         keys = frame.keys[0]
         self.setup[at] = self._place(keys)
         self.sizes[at], self.linear[at] = self.weighted(frame)[0], frame.linear[0]
-        self.z[at], self.rest[at], self.path[at] = z, rest, path
+        self.z[at], self.rest[at], self.path[at], self.doubt[at] = z, rest, path, doubt
         self.names[at], self.slot[at] = _names(keys), slots
         for ring, key in enumerate(keys.rings):
             rows, ends = self._keys[ring], self._ends[ring]

@@ -59,6 +59,13 @@ class Told(NamedTuple):
     odds: Floats
 
 
+class Measured(NamedTuple):
+    """What was measured: `(m,)` logs, and variances on top of what every measurement has."""
+
+    z: Floats
+    doubt: Floats
+
+
 class Own:
     """Predicts cells by the processes of their domains.
 
@@ -190,7 +197,12 @@ class Own:
                 known.judge(kind, error, away, surer, weight)
 
     def learn(
-        self, frame: Frame, domains: Sequence[int], setups: Sequence[int], z: Floats, event: int
+        self,
+        frame: Frame,
+        domains: Sequence[int],
+        setups: Sequence[int],
+        measured: Measured,
+        event: int,
     ) -> None:
         """Learn the first row of a frame.
 
@@ -198,7 +210,7 @@ class Own:
             frame: of the cell.
             domains: of its metrics.
             setups: rows of their set-ups.
-            z: logs of what was measured.
+            measured: what was measured of them.
             event: number of the measurement.
         """
         known = [self._domains.get(domain) for domain in domains]
@@ -207,13 +219,14 @@ class Own:
         told = frame is self._last[0]
         cell = self._last[1] if told and self._last[1] else Cells.of(frame)
         stepped = False
-        unshifted = (z - self._shifted[list(setups)]).tolist()
-        for domain, row, setup, value in zip(known, domains, setups, unshifted, strict=True):
+        unshifted = (measured.z - self._shifted[list(setups)]).tolist()
+        each = zip(known, domains, setups, unshifted, measured.doubt.tolist(), strict=True)
+        for domain, row, setup, value, doubt in each:
             if domain is None:
                 continue
             self._domains[row] = self._domains.pop(row)
             domain.nearest.add(cell, event, self._memory)
-            domain.exact.add(cell, value, setup, told=told)
+            domain.exact.add(cell, value, setup, doubt, told=told)
             if not stepped:
                 # One step at a time: none is to hold up everything else.
                 stepped = domain.exact.step()

@@ -80,10 +80,11 @@ def _kept() -> Path | None:
     """Return the folder in which compiled code is kept; None where nothing may be written.
 
     Numba tells old code by the time and size of one source, which an upgrade need not change, and
-    does not look at what a function calls: the folder is named by all that is in the sources.
+    does not look at what a function calls, or at constants from elsewhere: the folder is named by
+    all that is in the sources here and beside this folder.
     """
     found = hashlib.sha256()
-    for source in sorted(_HERE.glob("*.py")):
+    for source in sorted((*_HERE.glob("*.py"), *_HERE.parent.glob("*.py"))):
         found.update(source.read_bytes())
     places = [_HERE / "__pycache__"]
     if "NUMBA_CACHE_DIR" in os.environ:

@@ -35,6 +35,7 @@ class Values(NamedTuple):
     slot: Shorts
     z: FloatTable
     rest: FloatTable
+    doubt: FloatTable
     path: IntegerTable
 
 

@@ -113,12 +113,21 @@ class _Best(NamedTuple):
 
 
 class _Some(NamedTuple):
-    """What predicts one cell, a line each: sizes, names, features of the law; and what was left."""
+    """What predicts one cell, a line each.
+
+    Attributes:
+        sizes: of the cells.
+        names: of the cells.
+        features: of the law.
+        rest: what was measured.
+        doubt: its variance on top of what every measurement has.
+    """
 
     sizes: FloatTable
     names: IntTable
     features: FloatTable
     rest: Floats
+    doubt: Floats
 
 
 @compiled
@@ -352,7 +361,7 @@ def _gather(
     some: _Some, chosen: Integers, held: Held, values: Values, meant: Meant, shifted: Floats
 ) -> int:
     """Gather what is known of what was chosen and counts; return how much that is."""
-    sizes, names, features, rest = some
+    sizes, names, features, rest, doubt = some
     entries, cells, oldest = held.entries, held.cells, meant.oldest
     network_sizes, network_names = held.networks.sizes, held.networks.names
     way_sizes, way_names = held.ways.sizes, held.ways.names
@@ -363,6 +372,7 @@ def _gather(
         values.path,
         meant.metric,
     )
+    doubts = values.doubt
     n = 0
     for place in chosen:
         if place < 0 or entries[place, EVENT] < oldest:
@@ -377,6 +387,7 @@ def _gather(
         names[n, _NETWORK_NAMES:] = way_names[:, way]
         features[n] = linear[row]
         rest[n] = z[row, metric] - shifted[path[row, metric]]
+        doubt[n] = doubts[row, metric]
         n += 1
     return n
 
@@ -452,8 +463,10 @@ def tell(
         shifted: by rows of set-ups, how far they have shifted, which is not told.
     """
     k, roots, laws, noise = chosen.shape[1], learnt.roots, learnt.laws, learnt.noise
-    features, rest = np.empty((k, len(roots))), np.empty(k)
-    some = _Some(np.empty((k, _SIZES)), np.empty((k, _NAMES), dtype=np.int32), features, rest)
+    features, rest, doubt = np.empty((k, len(roots))), np.empty(k), np.empty(k)
+    some = _Some(
+        np.empty((k, _SIZES)), np.empty((k, _NAMES), dtype=np.int32), features, rest, doubt
+    )
     # Beside the covariances, what is to be whitened: those with the cell, and what was measured.
     matrix = np.empty((k, k + 2))
     for at in range(len(chosen)):
@@ -466,7 +479,7 @@ def tell(
         for i in range(n):
             for j in range(i, n):
                 matrix[i, j] += among[i, j]
-            matrix[i, i] += noise
+            matrix[i, i] += noise + doubt[i]
             matrix[i, k] += to_cell[i]
             matrix[i, k + 1] = rest[i] - usual[i]
         _whiten(matrix, n, noise)

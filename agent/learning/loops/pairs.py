@@ -26,8 +26,8 @@ SEEN, BASE, SLOPE, VARIANCE = range(4)
 SUMS = 6
 """Weights; of what the law expects, of differences, and of their products."""
 
-_SPREAD = 0x1E3779B97F4A7C15
-"""An odd number near 2**61 over the golden ratio: its products are spread evenly (Knuth 1973)."""
+_SPREAD, _TOP = np.uint64(0x9E3779B97F4A7C15), np.uint64(40)
+"""2**64 over the golden ratio: its products are spread evenly from the top (Knuth 1973)."""
 
 
 class Pairs(NamedTuple):
@@ -59,7 +59,7 @@ class Habits(NamedTuple):
 def _place(table: IntegerTable, key: int) -> int:
     """Return where in a table a key is, or would be."""
     mask = len(table) - 1
-    at = ((key * _SPREAD) >> 20) & mask
+    at = int((np.uint64(key) * _SPREAD) >> _TOP) & mask
     while table[at, 1] != 0 and table[at, 0] != key:
         at = (at + 1) & mask
     return at

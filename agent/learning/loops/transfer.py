@@ -235,7 +235,8 @@ def _solve(matrix: FloatTable, right: Floats, least: float) -> float:
     """
     explained, count = 0.0, len(right)
     for i in range(count):
-        scale = 1.0 / math.sqrt(max(matrix[i, i], least))
+        matrix[i, i] = max(matrix[i, i], least)
+        scale = 1.0 / math.sqrt(matrix[i, i])
         for j in range(i, count):
             matrix[i, j] *= scale
         right[i] *= scale
@@ -253,7 +254,14 @@ def _solve(matrix: FloatTable, right: Floats, least: float) -> float:
 
 @compiled
 def _weigh(
-    weights: Floats, matrix: FloatTable, chosen: Integers, near: _Near, kept: Kept, ways: Ways
+    weights: Floats,
+    matrix: FloatTable,
+    chosen: Integers,
+    near: _Near,
+    kept: Kept,
+    values: Values,
+    metric: int,
+    ways: Ways,
 ) -> float:
     """Fill in the weights of what was chosen; return the variance that they leave."""
     reasons, by_size = np.empty(_REASONS), ways.weights
@@ -262,6 +270,7 @@ def _weigh(
     own = (1.0 + ways.alone) * deviation.variances.sum()
     sizes, names, setups, far = kept.sizes, kept.names, kept.setup, kept.apart
     rows, like, foretold, variance, _ = near
+    doubts = values.doubt
     for i, a in enumerate(chosen):
         row = rows[a]
         scale = math.sqrt(variance[a] / max(foretold[a], _LEAST))
@@ -275,7 +284,7 @@ def _weigh(
             matrix[j, i] = _alike(common, reasons)
             if shared != 0.0:
                 matrix[j, i] += shared * _alike(deviation, reasons)
-        matrix[i, i] = whole + own * variance[a]
+        matrix[i, i] = whole + own * variance[a] + doubts[row, metric]
         weights[i] = like[a]
     return whole - _solve(matrix, weights, ways.noise)
 
@@ -349,7 +358,16 @@ def carry(
                 if at == 0:
                     many, usable = count, have
                     first[:count] = chosen[:count]
-                left = _weigh(weights[:count], matrix, chosen[:count], near, kept, ways)
+                left = _weigh(
+                    weights[:count],
+                    matrix,
+                    chosen[:count],
+                    near,
+                    kept,
+                    values,
+                    metric,
+                    ways,
+                )
                 stands = same or at == 0
             total = 0.0
             for i in range(count):

@@ -237,6 +237,23 @@ def test_an_outlier_moves_little(world: list[Observation]) -> None:
     assert bank.predict([cell])[0][RATE].value == pytest.approx(before, rel=1.0)
 
 
+def test_an_outlier_moves_nothing_that_is_known(world: list[Observation]) -> None:
+    """What is learnt of it is bounded, and doubted by as much."""
+    bank = taught(world)
+    cells = [one.cell for one in world[:60]]
+    before = bank.predict(cells, [RATE])
+
+    one = world[0]
+    bank.learn(Observation(one.cell, {RATE: 10.0 * one.metrics[RATE]}, one.units))
+
+    after = bank.predict(cells, [RATE])
+    moved = [
+        abs(math.log(now[RATE].value / then[RATE].value))
+        for now, then in zip(after, before, strict=True)
+    ]
+    assert max(moved) < 0.05
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(

@@ -113,6 +113,19 @@ def test_nothing_is_kept_where_nothing_may_be_written(
     assert compiled._kept() is None
 
 
+def test_nothing_is_kept_in_a_folder_that_is_there_but_may_not_be_written_to(
+    sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**place: Path) -> None:
+        raise PermissionError(place)
+
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(sources))
+    assert compiled._kept() is not None
+    monkeypatch.setattr(compiled.tempfile, "TemporaryFile", refuse)
+
+    assert compiled._kept() is None
+
+
 @pytest.mark.parametrize("how", [compiled.compiled, compiled.summed_in_any_order])
 def test_functions_work_where_nothing_is_kept(
     monkeypatch: pytest.MonkeyPatch, how: Callable[..., Any]

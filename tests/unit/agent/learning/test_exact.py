@@ -262,3 +262,27 @@ def test_so_much_is_not_left_out_that_learning_would_wait() -> None:
     process = taught([*same, measured[0]._replace(model="m2", architecture="a2")])
 
     assert process.told_without(cells_of(same[:1]), 0) is None
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_what_is_doubted_tells_as_much_less(anew: bool) -> None:
+    """As by one noise for each, written out."""
+    known, asked = some(30), cells_of(some(10, seed=2))
+    doubts = np.array([0.0, 0.3, 2.0] * 10)
+    process = Exact(NO_LAW)
+    for one, doubt in zip(known, doubts, strict=True):
+        process.add(cells_of([one]), value(one) + doubt, 0, doubt)
+    if anew:
+        process._keep(np.ones(30, dtype=bool))
+
+    mean, spread = process.told(asked)
+
+    every = cells_of(known)
+    noise = np.diag(process.learnt.noise + doubts)
+    among = covariance(process, every, every) + noise
+    to_cells = covariance(process, asked, every)
+    measured = np.array([value(one) for one in known]) + doubts
+    np.testing.assert_allclose(mean, to_cells @ np.linalg.solve(among, measured), rtol=1e-6)
+    own = np.diag(covariance(process, asked, asked)) + process.learnt.noise
+    left = own - np.vecdot(to_cells, np.linalg.solve(among, to_cells.T).T)
+    np.testing.assert_allclose(spread, np.sqrt(left), rtol=1e-6)

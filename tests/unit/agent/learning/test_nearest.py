@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import numpy as np
 import pytest
@@ -50,15 +51,15 @@ def cells_of(cells: Sequence[Cell]) -> Cells:
 
 
 def taught(
-    known: Sequence[Cell], rows: int = 4_096, nearest: Nearest | None = None
+    known: Sequence[Cell], rows: int = 4_096, doubts: Sequence[float] = ()
 ) -> tuple[Nearest, Memory]:
-    nearest = nearest or Nearest(NO_LAW, 0, SLOT)
+    nearest = Nearest(NO_LAW, 0, SLOT)
     memory = Memory(1, [1.0] * len(SIZES), [1.0] * 9, rows=rows)
-    for one in known:
+    for one, doubt in zip_longest(known, doubts, fillvalue=0.0):
         frame = frame_of([one], catalogue())
         nearest.add(Cells.of(frame), memory.next_event, memory)
-        z = np.array([value(one)])
-        memory.add(frame, [SLOT], z, z, np.array([1]))
+        z = np.array([value(one) + doubt])
+        memory.add(frame, [SLOT], z, z, np.array([1]), doubt)
     return nearest, memory
 
 
@@ -77,6 +78,19 @@ def test_all_of_a_few_measurements_tell_what_an_exact_process_does() -> None:
     for one in known:
         process.add(cells_of([one]), value(one), 0)
     nearest, memory = taught(known)
+
+    found = told(nearest, asked, process.learnt, memory)
+
+    np.testing.assert_allclose(found, process.told(asked), rtol=1e-6, atol=1e-8)
+
+
+def test_what_is_doubted_tells_what_it_does_an_exact_process() -> None:
+    known, asked = some(30), cells_of(some(15, seed=2))
+    doubts = [0.0, 0.3, 2.0] * 10
+    process = Exact(NO_LAW)
+    for one, doubt in zip(known, doubts, strict=True):
+        process.add(cells_of([one]), value(one) + doubt, 0, doubt)
+    nearest, memory = taught(known, doubts=doubts)
 
     found = told(nearest, asked, process.learnt, memory)
 

@@ -11,7 +11,7 @@ from agent.learning.cell import Cell
 from agent.learning.exact import MOST
 from agent.learning.features import SIZES, WIDTH, Frame, frame_of
 from agent.learning.memory import NAMES, Memory
-from agent.learning.own import Own, Told
+from agent.learning.own import Measured, Own, Told
 
 DOMAIN, OTHER, HARDWARE, SETUP = 4, 7, 8, 1
 SLOT = 1
@@ -41,7 +41,8 @@ class Learning:
     def learn(self, domains: list[int], batch: float, z: float, model: str = "a") -> None:
         one, here = frame(batch, model=model), [1] * len(domains)
         event = self.memory.next_event
-        self.own.learn(one, domains, here, np.full(len(domains), float(z)), event)
+        measured = Measured(np.full(len(domains), float(z)), np.zeros(len(domains)))
+        self.own.learn(one, domains, here, measured, event)
         self.memory.add(one, [SLOT], np.array([z]), np.array([z]), np.array([1]))
 
     def told(self, asked: Frame, domains: list[list[int]], kind: int = 0) -> Told | None:
