@@ -18,6 +18,7 @@ from scipy.linalg.blas import dsymv, dtrsm, dtrsv
 from scipy.linalg.lapack import dpotrf, dpotri
 
 from agent.learning.features import PARTS, SIZES, WIDTH, Frame
+from agent.learning.loops import exact as loops
 from agent.learning.memory import NAMES, SHORT, Names, names_of
 
 Floats = NDArray[np.float64]
@@ -25,9 +26,6 @@ Integers = NDArray[np.int64]
 
 MOST = 384
 """Measurements that a process keeps, and up to which it predicts."""
-
-_ENDS = (len(SIZES), len(SIZES) + len(NAMES))
-"""What likeness falls with: sizes, then names, then parts of set-ups."""
 
 _RATES = np.concatenate(
     (
@@ -64,9 +62,9 @@ _LEFT_OUT = MOST // 2
 """Measurements of one name that can be left out, in about 2 ms: more would hold up learning."""
 
 _EMPTY = np.zeros((0, 0), order="F")
-_COLUMNS = ("_sizes", "_names", "_linear", "_rest", "_doubt", "_setups", "_places")
+_BY_MEASUREMENT = ("_sizes", "_names", "_linear", "_rest", "_doubt", "_setups")
 _RESERVED, _THINNED = 32, 4
-"""Arrays of a column for each measurement. There is room for so many at first; once there is no
+"""Arrays of a line for each measurement. There is room for so many at first; once there is no
 more, one in so many of those that are kept gives way."""
 
 
@@ -75,34 +73,26 @@ class Cells(NamedTuple):
 
     Attributes:
         sizes: `(q, sizes)`.
-        names: `(q, names)`.
-        parts: `(q, parts)`.
-        every: `(q, names + parts)`, both, in short numbers.
+        names: `(q, names + parts)`, short numbers of `NAMES`, then of `PARTS`.
         linear: `(q, WIDTH)`.
     """
 
     sizes: Floats
     names: Names
-    parts: Integers
-    every: Names
     linear: Floats
 
     @classmethod
     def of(cls, frame: Frame) -> Cells:
         """Return the features of a frame."""
-        names, parts = names_of(frame), np.array([one.parts for one in frame.keys])
-        every = np.concatenate((names, parts & SHORT), axis=1, dtype=np.int32, casting="same_kind")
-        return cls(frame.sizes.astype(float), names, parts, every, frame.linear)
+        parts = np.array([one.parts for one in frame.keys]) & SHORT
+        names = np.concatenate(
+            (names_of(frame), parts), axis=1, dtype=np.int32, casting="same_kind"
+        )
+        return cls(frame.sizes.astype(float), names, frame.linear)
 
     def at(self, places: Integers | slice) -> Cells:
         """Return some of them."""
-        return Cells(
-            self.sizes[places],
-            self.names[places],
-            self.parts[places],
-            self.every[places],
-            self.linear[places],
-        )
+        return Cells(self.sizes[places], self.names[places], self.linear[places])
 
 
 class Hyperparameters(NamedTuple):
@@ -111,19 +101,13 @@ class Hyperparameters(NamedTuple):
     variance: float
     noise: float
     rates: Floats
-    of_sizes: Floats
-    of_names: Floats
-    of_parts: Floats
     laws: Floats
 
     @classmethod
     def of(cls, logs: Floats) -> Hyperparameters:
         """Return it by its logs, in the order of `_MIDDLE`."""
         variance, noise = np.exp(2.0 * logs[:2]).tolist()
-        rates = np.exp(logs[2:-WIDTH])
-        of_sizes, of_names, of_parts = np.split(rates, _ENDS)
-        laws = np.exp(logs[-WIDTH:])
-        return cls(variance, noise, rates, of_sizes, of_names, of_parts, laws)
+        return cls(variance, noise, np.exp(logs[2:-WIDTH]), np.exp(logs[-WIDTH:]))
 
 
 class Exact:
@@ -142,16 +126,13 @@ class Exact:
     def __init__(self, roots: Floats) -> None:
         self.count = self.met = 0
         self._roots = roots
-        # Of measurements, a column each.
-        self._sizes = np.zeros((len(SIZES), 0))
-        self._names = np.zeros((len(NAMES), 0), dtype=np.int32)
-        self._linear = np.zeros((WIDTH, 0))
+        # Of measurements, a line each.
+        self._sizes = np.zeros((0, len(SIZES)))
+        self._names = np.zeros((0, len(NAMES) + len(PARTS)), dtype=np.int32)
+        self._linear = np.zeros((0, WIDTH))
         self._rest = np.zeros(0)
         self._doubt = np.zeros(0)
         self._setups = np.zeros(0, dtype=np.int64)
-        # Parts of different set-ups, and which of them a measurement has.
-        self._parts = np.zeros((0, len(PARTS)), dtype=np.int64)
-        self._places = np.zeros(0, dtype=np.int64)
         # Logs of all that is learnt.
         self._at = _MIDDLE.copy()
         self.learnt = Hyperparameters.of(self._at)
@@ -198,7 +179,7 @@ class Exact:
             None where that would take too long, or leaves nothing.
         """
         n = self.count
-        out = np.flatnonzero(self._names[column, :n] == cell.names[0, column])
+        out = np.flatnonzero(self._names[:n, column] == cell.names[0, column])
         if len(out) > _LEFT_OUT or len(out) == n:
             return None
         known = self._whitened_of(cell)
@@ -247,32 +228,31 @@ class Exact:
         if self.met < self._next or n < _FIRST:
             return False
         self._next = self.met + max(1, self.met // _OFTEN)
-        linear = self._linear[:, :n]
-        pairs = _pairs(n)
-        apart = self._apart(*pairs)
+        linear, known = self._linear[:n], (self._sizes[:n], self._names[:n])
         if self.grown:
             self._root = np.eye(n, order="F")
-            self._factor(pairs, apart)
+            self._factor()
         now = self.learnt
         inverse = dpotri(self._root[:n, :n], lower=True)[0]
         solved = dsymv(1.0, inverse, self._rest[:n], lower=True)
-        # How far the likelihood pulls at each covariance; what lies above the diagonal is empty.
-        pull = np.tril(np.outer(solved, solved) - inverse)
+        # How far the likelihood pulls at each covariance; what lies below the diagonal is empty.
+        pull = np.triu(np.outer(solved, solved) - inverse.T)
         own = float(np.trace(pull))
-        pulled = pull[pairs] * (now.variance * np.exp(-(now.rates @ apart)))
         slopes = np.empty_like(self._at)
-        slopes[0] = -2.0 * pulled.sum() - now.variance * own
+        pulls = slopes[2:-WIDTH]
+        pulled = loops.pull_at(pulls, pull, *known, now.rates, now.variance)
+        slopes[0] = -2.0 * pulled - now.variance * own
         slopes[1] = -now.noise * own
-        slopes[2:-WIDTH] = now.rates * (apart @ pulled)
+        pulls *= now.rates
         both = pull + pull.T
         both[np.diag_indices(n)] *= 0.5
-        slopes[-WIDTH:] = -0.5 * now.laws * np.vecdot(linear @ both, linear)
+        slopes[-WIDTH:] = -0.5 * now.laws * np.vecdot(linear.T @ both, linear.T)
         slopes += (self._at - _MIDDLE) / np.square(_SPREAD)
         self._climb(slopes)
         if self.grown:
             self._root, self._solved = _EMPTY, None
         else:
-            self._factor(pairs, apart)
+            self._factor()
         return True
 
     def forget(self, setups: Sequence[int]) -> None:
@@ -306,30 +286,14 @@ class Exact:
     def _likeness(self, cells: Cells) -> Floats:
         """Return `(q, count)` covariances of cells with what was measured."""
         n, now = self.count, self.learnt
-        apart = np.subtract(cells.sizes[..., None], self._sizes[:, :n])
-        far = np.matmul(now.of_sizes, np.abs(apart, out=apart))
-        differ = cells.names[..., None] != self._names[:, :n]
-        far += np.matmul(now.of_names, differ.astype(float))
-        setups = np.matmul((cells.parts[:, None] != self._parts).astype(float), now.of_parts)
-        far += setups.take(self._places[:n], axis=1)
-        likeness: Floats = np.exp(np.negative(far, out=far), out=far)
+        likeness = np.empty((len(cells.sizes), n))
+        known = self._sizes[:n], self._names[:n]
+        loops.likeness(likeness, cells.sizes, cells.names, *known, now.rates)
         likeness *= now.variance
         weighted = cells.linear * now.laws
-        likeness += np.matmul(weighted[:, None], self._linear[:, :n])[:, 0]
+        # One by one, so that no answer depends on what is asked beside it.
+        likeness += np.matmul(self._linear[:n], weighted[..., None])[..., 0]
         return likeness
-
-    def _apart(self, one: Integers, other: Integers) -> Floats:
-        """Return `(rates, pairs)`, what pairs of measurements differ in."""
-        apart = np.empty((len(_RATES), len(one)))
-        of_sizes, of_names, of_parts = np.split(apart, _ENDS)
-        sizes, names, places = self._sizes, self._names, self._places
-        np.abs(sizes.take(one, axis=1) - sizes.take(other, axis=1), out=of_sizes)
-        of_names[:] = names.take(one, axis=1) != names.take(other, axis=1)
-        parts = self._parts.T
-        differ = parts[:, :, None] != parts[:, None]
-        flat = places.take(one) * len(self._parts) + places.take(other)
-        of_parts[:] = differ.reshape(len(parts), -1).take(flat, axis=1)
-        return apart
 
     def _climb(self, slopes: Floats) -> None:
         """Move against slopes: farther where they stay of one sign, less far where they turn."""
@@ -342,16 +306,18 @@ class Exact:
         self._at = np.minimum(np.maximum(moved, _LEAST), _GREATEST)
         self.learnt = Hyperparameters.of(self._at)
 
-    def _factor(self, pairs: tuple[Integers, Integers], apart: Floats) -> None:
-        """Find the root of the covariance anew, by pairs and by what they differ in."""
-        n = self.count
-        linear, now = self._linear[:, :n], self.learnt
-        whole = np.asfortranarray((linear.T * now.laws) @ linear)
-        whole[pairs] += now.variance * np.exp(-(now.rates @ apart))
+    def _factor(self) -> None:
+        """Find the root of the covariance anew."""
+        n, now = self.count, self.learnt
+        linear = self._linear[:n]
+        whole = (linear * now.laws) @ linear.T
+        known = self._sizes[:n], self._names[:n]
+        loops.add_likeness(whole, *known, now.rates, now.variance)
         own = np.diag(whole) + now.variance
         while True:
             np.fill_diagonal(whole, own + self._doubt[:n] + self.learnt.noise)
-            root, failed = dpotrf(whole, lower=True, clean=True)
+            # What lies above the diagonal in lines lies below it in columns.
+            root, failed = dpotrf(whole.T, lower=True, clean=True)
             if not failed:
                 break
             # Measurements so alike that their rounding errors count: noise tells them apart.
@@ -363,25 +329,24 @@ class Exact:
     def _keep(self, kept: NDArray[np.bool_]) -> None:
         """Keep some of the measurements."""
         n = int(kept.sum())
-        for name in _COLUMNS:
+        for name in _BY_MEASUREMENT:
             array = getattr(self, name)
-            array[..., :n] = array[..., : len(kept)][..., kept]
-        used, self._places[:n] = np.unique(self._places[:n], return_inverse=True)
-        self._parts = self._parts[used]
+            array[:n] = array[: len(kept)][kept]
         self.count = n
         if not self.grown:
             self._root = np.asfortranarray(np.eye(len(self._root)))
-            pairs = _pairs(n)
-            self._factor(pairs, self._apart(*pairs))
+            self._factor()
 
     def _put(self, cell: Cells, z: float, setup: int, doubt: float) -> None:
         """Put a measurement behind the others."""
         n = self.count
-        self._sizes[:, n], self._names[:, n] = cell.sizes[0], cell.names[0]
-        self._linear[:, n] = cell.linear[0]
+        self._sizes[n], self._names[n], self._linear[n] = (
+            cell.sizes[0],
+            cell.names[0],
+            cell.linear[0],
+        )
         self._rest[n] = z - cell.linear[0] @ self._roots
         self._setups[n], self._doubt[n] = setup, doubt
-        self._places[n] = self._place(cell.parts[0])
         self.count += 1
 
     def _sample(self, cell: Cells, z: float, setup: int, doubt: float) -> None:
@@ -396,32 +361,18 @@ class Exact:
         self._reserve(self.count + 1)
         self._put(cell, z, setup, doubt)
 
-    def _place(self, parts: Integers) -> int:
-        """Return which set-up has parts `(parts,)`; it may be a new one."""
-        known = np.flatnonzero((self._parts == parts).all(axis=1))
-        if len(known):
-            return int(known[0])
-        self._parts = np.concatenate((self._parts, parts[None]))
-        return len(self._parts) - 1
-
     def _reserve(self, rows: int) -> None:
         """Make room for so many measurements."""
         n = self.count
         if rows <= len(self._rest):
             return
         rows = min(max(_RESERVED, 2 * n), MOST)
-        for name in _COLUMNS:
+        for name in _BY_MEASUREMENT:
             array = getattr(self, name)
-            grown = np.zeros((*array.shape[:-1], rows), array.dtype)
-            grown[..., :n] = array[..., :n]
+            grown = np.zeros((rows, *array.shape[1:]), array.dtype)
+            grown[:n] = array[:n]
             setattr(self, name, grown)
         if not self.grown:
             root = np.asfortranarray(np.eye(rows))
             root[:n, :n] = self._root[:n, :n]
             self._root, self._solved, self._line = root, None, None
-
-
-def _pairs(count: int) -> tuple[Integers, Integers]:
-    """Return each pair of so many once, the later first."""
-    one, other = np.tril_indices(count, -1)
-    return one, other

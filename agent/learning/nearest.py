@@ -95,7 +95,7 @@ class Nearest:
             without: a column of `NAMES`; what has that name of a cell does not count.
         """
         places = np.empty((len(cells.sizes), _NEAREST), dtype=np.int64)
-        asked = loops.Asked(cells.sizes, cells.every, cells.linear)
+        asked = loops.Asked(cells.sizes, cells.names, cells.linear)
         left_out = -1 if without is None else without
         loops.search(places, asked, learnt.rates, left_out, self._held)
         return places
@@ -122,7 +122,7 @@ class Nearest:
             mean,
             spread,
             chosen,
-            loops.Asked(cells.sizes, cells.every, cells.linear),
+            loops.Asked(cells.sizes, cells.names, cells.linear),
             loops.Learnt(learnt.variance, learnt.noise, learnt.rates, learnt.laws, self._roots),
             self._held,
             memory.values,
@@ -146,7 +146,7 @@ class Nearest:
 
     def _cell(self, cell: Cells) -> int:
         """Return the number of a cell; it may be a new one."""
-        sizes, names = cell.sizes[0], cell.every[0]
+        sizes, names = cell.sizes[0], cell.names[0]
         network = self._networks.number(sizes[:NETWORK_SIZES], names[: len(NAMES)])
         way = self._ways.number(sizes[NETWORK_SIZES:], names[len(NAMES) :])
         count = len(self._known)

@@ -60,7 +60,6 @@ def covariance(process: Exact, one: Cells, other: Cells) -> Floats:
     apart = [
         *(np.abs(one.sizes[:, None] - other.sizes)).transpose(2, 0, 1),
         *(one.names[:, None] != other.names).transpose(2, 0, 1),
-        *(one.parts[:, None] != other.parts).transpose(2, 0, 1),
     ]
     far = sum(np.exp(rate) * each for rate, each in zip(at[2:-WIDTH], apart, strict=True))
     law = (one.linear * np.exp(at[-WIDTH:])) @ other.linear.T
@@ -176,9 +175,9 @@ def test_it_goes_on_to_learn_what_makes_cells_alike() -> None:
         process.add(cells_of([one]), float(str(by)[1:]), setup=0)
         process.step()
         if number == MOST // 2:
-            before = process.learnt.of_parts
+            before = process.learnt.rates[-len(PARTS) :]
 
-    parts = dict(zip(PARTS, (process.learnt.of_parts / before).tolist(), strict=True))
+    parts = dict(zip(PARTS, (process.learnt.rates[-len(PARTS) :] / before).tolist(), strict=True))
     assert parts["runtime"] > 2.0 * parts["hardware"]
 
 

@@ -185,7 +185,7 @@ def test_the_same_again_and_again_stays_finite(learnt: Hyperparameters) -> None:
 def distances(asked: Cells, known: Cells, learnt: Hyperparameters) -> Floats:
     rates = np.split(learnt.rates, [len(SIZES)])
     far = np.abs(asked.sizes[:, None] - known.sizes) @ rates[0]
-    far += (asked.every[:, None] != known.every) @ rates[1]
+    far += (asked.names[:, None] != known.names) @ rates[1]
     return far
 
 
