@@ -7,8 +7,8 @@ nothing of the hardware says nothing of how fast that is, however near they are 
 neighbours should be the nearest: Stein, Chi and Welty 2004).
 
 Which are nearest is looked up among all of them, and not in rings as by other processes. They are
-few networks in few ways to run one: how far each of these is from a cell is found once, and most
-networks are then too far for any way.
+few networks in few set-ups and shapes (batches and lengths): how far each of these is from a cell
+is found once, and most networks are then too far in any.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ Integers = NDArray[np.int64]
 _NEAREST = 32
 """Measurements that predict a cell."""
 
-_BITS = 32
-"""Of the number of a way to run a network, behind that of the network."""
+_BITS = 20
+"""Of the numbers of a network, a set-up and a shape, side by side."""
 
 
 class Nearest:
@@ -51,11 +51,12 @@ class Nearest:
         self._roots = roots
         self.metric, self._slot = metric, slot
         self._networks = _Lines(NETWORK_SIZES, len(NAMES))
-        self._ways = _Lines(len(SIZES) - NETWORK_SIZES, len(PARTS))
+        self._setups = _Lines(0, len(PARTS))
+        self._shapes = _Lines(len(SIZES) - NETWORK_SIZES, 0)
         # Lines, as `loops.py` names them,, of measurements and of their different cells.
         self._entries = np.zeros((64, 3), dtype=np.int64)
         self._first = self._end = 0
-        self._cells = np.zeros((16, 4), dtype=np.int32)
+        self._cells = np.zeros((16, 5), dtype=np.int32)
         self._known: dict[int, int] = {}
         self._last = np.zeros((16, 2), dtype=np.int64)
         self.mark = 0
@@ -141,21 +142,24 @@ class Nearest:
             len(self._known),
             self._last,
             self._networks.lines,
-            self._ways.lines,
+            self._setups.lines,
+            self._shapes.lines,
         )
 
     def _cell(self, cell: Cells) -> int:
         """Return the number of a cell; it may be a new one."""
         sizes, names = cell.sizes[0], cell.names[0]
         network = self._networks.number(sizes[:NETWORK_SIZES], names[: len(NAMES)])
-        way = self._ways.number(sizes[NETWORK_SIZES:], names[len(NAMES) :])
+        setup = self._setups.number(sizes[:0], names[len(NAMES) :])
+        shape = self._shapes.number(sizes[NETWORK_SIZES:], names[:0])
         count = len(self._known)
-        own = self._known.setdefault(network << _BITS | way, count)
+        own = self._known.setdefault(_key(network, setup, shape), count)
         if own == count:
             self._last = fitted(self._last, network + 1)
             self._cells = fitted(self._cells, own + 1)
             known = self._last[network]
-            self._cells[own] = network, way, -1, known[loops.LAST] if known[loops.CELLS] else -1
+            before = known[loops.LAST] if known[loops.CELLS] else -1
+            self._cells[own] = network, setup, shape, -1, before
             known[loops.CELLS] += 1
             known[loops.LAST] = own
         return own
@@ -166,18 +170,18 @@ class Nearest:
         kept, numbers = np.unique(entries[places, loops.CELL], return_inverse=True)
         entries[: len(places), loops.EVENT] = entries[places, loops.EVENT]
         entries[: len(places), loops.CELL] = numbers
-        networks = self._networks.keep(cells[kept, loops.NETWORK])
-        ways = self._ways.keep(cells[kept, loops.WAY])
-        cells[: len(kept), loops.NETWORK], cells[: len(kept), loops.WAY] = networks, ways
-        keys = networks << _BITS | ways
-        self._known = {key: number for number, key in enumerate(keys.tolist())}
+        parts = (self._networks, self._setups, self._shapes)
+        for column, lines in zip((loops.NETWORK, loops.SETUP, loops.SHAPE), parts, strict=True):
+            cells[: len(kept), column] = lines.keep(cells[kept, column])
+        lines_of = cells[: len(kept), : loops.NEWEST].tolist()
+        self._known = {_key(*line): number for number, line in enumerate(lines_of)}
         loops.link(entries[: len(places)], cells[: len(kept)], self._last)
         self._first, self._end = 0, len(places)
         self.mark = hash((self.mark, len(places), *places[:: max(len(places) // 64, 1)].tolist()))
 
 
 class _Lines:
-    """Different networks, or ways to run one, numbered in the order in which they came.
+    """Different networks, set-ups or shapes, numbered in the order in which they came.
 
     Args:
         sizes: how many sizes a line has.
@@ -219,6 +223,11 @@ class _Lines:
         self.sizes[:, : len(kept)] = self.sizes[:, kept]
         self.names[:, : len(kept)] = self.names[:, kept]
         return numbers
+
+
+def _key(network: int, setup: int, shape: int) -> int:
+    """Return one number for the three of a cell."""
+    return (network << _BITS | setup) << _BITS | shape
 
 
 def _widened(columns: NDArray[Any]) -> NDArray[Any]:

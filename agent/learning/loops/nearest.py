@@ -26,7 +26,7 @@ from agent.learning.memory import NAMES
 EVENT, CELL, OLDER = range(3)
 """Of a measurement: its number, its cell, and the one before it of the same cell."""
 
-NETWORK, WAY, NEWEST, BESIDE = range(4)
+NETWORK, SETUP, SHAPE, NEWEST, BESIDE = range(5)
 """Of a cell: its lines, its newest measurement, and the cell of the same network before it."""
 
 CELLS, LAST = range(2)
@@ -43,7 +43,7 @@ _HEADS = 12
 
 
 class Lines(NamedTuple):
-    """Networks, or ways to run one: `(sizes, room)` and `(names, room)`, and how many there are."""
+    """Different parts of cells: `(sizes, room)` and `(names, room)`, and how many there are."""
 
     sizes: SingleTable
     names: IntTable
@@ -59,8 +59,9 @@ class Held(NamedTuple):
         cells: a line for each different cell.
         cell_count: how many there are.
         last: a line for each network.
-        networks: sizes and names of networks.
-        ways: sizes and names of ways to run one, of which the first is the hardware.
+        networks: their sizes and names.
+        setups: names of set-ups, of which the first is the hardware.
+        shapes: the other sizes.
     """
 
     entries: IntegerTable
@@ -69,7 +70,8 @@ class Held(NamedTuple):
     cell_count: int
     last: IntegerTable
     networks: Lines
-    ways: Lines
+    setups: Lines
+    shapes: Lines
 
 
 class Asked(NamedTuple):
@@ -99,10 +101,11 @@ class Meant(NamedTuple):
 
 
 class _Apart(NamedTuple):
-    """How far networks and ways are from a cell."""
+    """How far networks, set-ups and shapes are from a cell."""
 
     by_network: Floats
-    by_way: Floats
+    by_setup: Floats
+    by_shape: Floats
 
 
 class _Best(NamedTuple):
@@ -173,15 +176,22 @@ def _take(
 
 
 @compiled
-def _take_networks(best: _Best, count: int, networks: Integers, apart: _Apart, held: Held) -> int:
-    """Put what was measured of networks among the nearest; return how many there are."""
-    fars, by_network, by_way = best.fars, apart.by_network, apart.by_way
-    cells, entries, first, most = held.cells, held.entries, held.first, len(best.fars)
-    last = held.last
+def _take_networks(
+    best: _Best, count: int, networks: Integers, apart: _Apart, least: float, held: Held
+) -> int:
+    """Put what was measured of networks among the nearest; return how many there are.
+
+    Passed over are networks that with the `least` distance of set-ups and shapes are too far.
+    """
+    fars, most = best.fars, len(best.fars)
+    by_network, by_setup, by_shape = apart
+    cells, entries, first, last = held.cells, held.entries, held.first, held.last
     for network in networks:
         cell, own = last[network, LAST], by_network[network]
+        if count == most and own + least > fars[most - 1]:
+            continue
         while cell >= 0:
-            far = own + by_way[cells[cell, WAY]]
+            far = own + by_setup[cells[cell, SETUP]] + by_shape[cells[cell, SHAPE]]
             if far < np.inf and (count < most or far <= fars[most - 1]):
                 count = _take(best, count, far, cells[cell, NEWEST], entries, first)
             cell = cells[cell, BESIDE]
@@ -191,14 +201,24 @@ def _take_networks(best: _Best, count: int, networks: Integers, apart: _Apart, h
 @compiled
 def _take_all(best: _Best, count: int, met: Flags, apart: _Apart, held: Held) -> int:
     """Put what was measured of networks not met among the nearest; return how many there are."""
-    fars, by_network, by_way = best.fars, apart.by_network, apart.by_way
-    cells, entries, first, most = held.cells, held.entries, held.first, len(best.fars)
+    fars, most = best.fars, len(best.fars)
+    by_network, by_setup, by_shape = apart
+    cells, entries, first = held.cells, held.entries, held.first
     for cell in range(held.cell_count):
         network = cells[cell, NETWORK]
-        far = by_network[network] + by_way[cells[cell, WAY]]
+        far = by_network[network] + by_setup[cells[cell, SETUP]] + by_shape[cells[cell, SHAPE]]
         if far < np.inf and (count < most or far <= fars[most - 1]) and not met[network]:
             count = _take(best, count, far, cells[cell, NEWEST], entries, first)
     return count
+
+
+@compiled
+def _least(values: Floats) -> float:
+    """Return the least of values, infinite if there are none."""
+    least = np.inf
+    for value in values:
+        least = min(least, value)
+    return least
 
 
 @compiled
@@ -207,21 +227,20 @@ def _nearest(best: _Best, heads: Integers, met: Flags, apart: _Apart, held: Held
 
     Args:
         best: filled in.
-        heads: the nearest networks.
+        heads: the nearest networks, nearest first.
         met: of all networks, false; it is so again in the end.
-        apart: how far networks and ways are; infinite for what does not count.
+        apart: how far parts of cells are; infinite for what does not count.
         held: the measurements.
     """
-    by_network, least = apart.by_network, np.inf
-    for far in apart.by_way:
-        least = min(least, far)
+    least = _least(apart.by_setup) + _least(apart.by_shape)
     if least == np.inf:
         return 0
-    count = _take_networks(best, 0, heads, apart, held)
+    count = _take_networks(best, 0, heads, apart, least, held)
     met[heads] = True
-    # What is left of the networks cannot be nearer than their own distance and the least of ways.
+    # What is left of the networks cannot be nearer than their own distance and the least of others.
     reach = best.fars[-1] if count == len(best.fars) else np.inf
     networks, some, left, last = np.empty(len(met), dtype=np.int64), 0, 0, held.last
+    by_network = apart.by_network
     for network in range(len(met)):
         if by_network[network] + least <= reach and not met[network]:
             networks[some] = network
@@ -230,13 +249,13 @@ def _nearest(best: _Best, heads: Integers, met: Flags, apart: _Apart, held: Held
     if _MANY * left > held.cell_count:
         count = _take_all(best, count, met, apart, held)
     else:
-        count = _take_networks(best, count, networks[:some], apart, held)
+        count = _take_networks(best, count, networks[:some], apart, least, held)
     met[heads] = False
     return count
 
 
 @compiled
-def _choose(own: Integers, best: _Best, count: int, by_way_here: Floats, held: Held) -> int:
+def _choose(own: Integers, best: _Best, count: int, here: Floats, held: Held) -> int:
     """Choose the first half of the nearest, and of the others those on the hardware.
 
     Return how many these are.
@@ -244,12 +263,12 @@ def _choose(own: Integers, best: _Best, count: int, by_way_here: Floats, held: H
     half, cells, entries = len(own) // 2, held.cells, held.entries
     kept = min(count, half)
     own[:kept] = best.places[:kept]
-    here = 0
+    found = 0
     for place in best.places[half:count]:
-        if by_way_here[cells[entries[place, CELL], WAY]] < np.inf:
-            own[kept + here] = place
-            here += 1
-    return here
+        if here[cells[entries[place, CELL], SETUP]] < np.inf:
+            own[kept + found] = place
+            found += 1
+    return found
 
 
 @compiled
@@ -257,7 +276,7 @@ def _fill(own: Integers, kept: int, best: _Best, count: int, here: Floats, held:
     """Fill up what was chosen by the nearest that are not on the hardware."""
     cells, entries = held.cells, held.entries
     for place in best.places[len(own) // 2 : count]:
-        if kept < len(own) and here[cells[entries[place, CELL], WAY]] == np.inf:
+        if kept < len(own) and here[cells[entries[place, CELL], SETUP]] == np.inf:
             own[kept] = place
             kept += 1
     own[kept:] = -1
@@ -275,13 +294,27 @@ def _network_again(at: int, asked: Asked) -> bool:
 
 
 @compiled
-def _way_again(at: int, asked: Asked) -> bool:
-    """Return whether a cell is run as the one before."""
-    if at == 0:
-        return False
-    same = (asked.sizes[at, NETWORK_SIZES:] == asked.sizes[at - 1, NETWORK_SIZES:]).all()
-    names = asked.names[at, _NETWORK_NAMES:] == asked.names[at - 1, _NETWORK_NAMES:]
-    return same and names.all()
+def _shape_again(at: int, asked: Asked) -> bool:
+    """Return whether a cell has the shape of the one before."""
+    sizes = asked.sizes
+    return at > 0 and (sizes[at, NETWORK_SIZES:] == sizes[at - 1, NETWORK_SIZES:]).all()
+
+
+@compiled
+def _setup_again(at: int, asked: Asked) -> bool:
+    """Return whether a cell has the set-up of the one before."""
+    names = asked.names
+    return at > 0 and (names[at, _NETWORK_NAMES:] == names[at - 1, _NETWORK_NAMES:]).all()
+
+
+@compiled
+def _first(heads: _Best, by_network: Floats) -> int:
+    """Find the nearest networks; return how many."""
+    many, fars = 0, heads.fars
+    for network, far in enumerate(by_network):
+        if many < _HEADS or far < fars[_HEADS - 1]:
+            many = _insert(heads, many, far, network)
+    return many
 
 
 @compiled
@@ -299,47 +332,49 @@ def search(chosen: IntegerTable, asked: Asked, rates: Floats, without: int, held
         held: the measurements.
     """
     k = chosen.shape[1]
-    networks, ways = held.networks, held.ways
-    names = _SIZES + _NETWORK_NAMES
-    network_rates = np.concatenate((rates[:NETWORK_SIZES], rates[_SIZES:names]))
-    way_rates = np.concatenate((rates[NETWORK_SIZES:_SIZES], rates[names:]))
-    apart = _Apart(np.empty(networks.used), np.empty(ways.used))
-    by_way_here, hardware, far_heads = np.empty(ways.used), ways.names[0], np.empty(_HEADS)
-    here = _Apart(apart.by_network, by_way_here)
-    cells, entries, network_names = held.cells, held.entries, networks.names
-    heads = _Best(far_heads, np.empty(_HEADS, dtype=np.int64))
+    networks, setups, shapes = held.networks, held.setups, held.shapes
+    named = _SIZES + _NETWORK_NAMES
+    network_rates = np.concatenate((rates[:NETWORK_SIZES], rates[_SIZES:named]))
+    shape_rates, setup_rates = rates[NETWORK_SIZES:_SIZES], rates[named:]
+    by_network, by_setup, here = (
+        np.empty(networks.used),
+        np.empty(setups.used),
+        np.empty(setups.used),
+    )
+    by_shape, hardware = np.empty(shapes.used), setups.names[0]
+    apart = _Apart(by_network, by_setup, by_shape)
+    apart_here = _Apart(by_network, here, by_shape)
+    heads = _Best(np.empty(_HEADS), np.empty(_HEADS, dtype=np.int64))
     best = _Best(np.empty(k), np.empty(k, dtype=np.int64))
     own = _Best(np.empty(k), np.empty(k, dtype=np.int64))
     met = np.zeros(networks.used, dtype=np.bool_)
-    many = 0
+    cells, entries, many = held.cells, held.entries, 0
     for at in range(len(chosen)):
         size, name = asked.sizes[at], asked.names[at]
+        own_name = name[:_NETWORK_NAMES]
         if not _network_again(at, asked):
-            far = apart.by_network
-            _measure(far, size[:NETWORK_SIZES], name[:_NETWORK_NAMES], network_rates, networks)
-            many = 0
-            for i in range(networks.used):
-                if without >= 0 and network_names[without, i] == name[without]:
-                    far[i] = np.inf
-                if many < _HEADS or far[i] < far_heads[_HEADS - 1]:
-                    many = _insert(heads, many, far[i], i)
-        if not _way_again(at, asked):
-            far = apart.by_way
-            _measure(far, size[NETWORK_SIZES:], name[_NETWORK_NAMES:], way_rates, ways)
-            for i in range(ways.used):
-                by_way_here[i] = far[i] if hardware[i] == name[_NETWORK_NAMES] else np.inf
+            _measure(by_network, size[:NETWORK_SIZES], own_name, network_rates, networks)
+            if without >= 0:
+                by_network[networks.names[without, : networks.used] == name[without]] = np.inf
+            many = _first(heads, by_network)
+        if not _shape_again(at, asked):
+            _measure(by_shape, size[NETWORK_SIZES:], name[:0], shape_rates, shapes)
+        if not _setup_again(at, asked):
+            _measure(by_setup, size[:0], name[_NETWORK_NAMES:], setup_rates, setups)
+            for i in range(setups.used):
+                here[i] = by_setup[i] if hardware[i] == name[_NETWORK_NAMES] else np.inf
         count = _nearest(best, heads.places[:many], met, apart, held)
         line, kept = chosen[at], min(count, k // 2)
-        found = _choose(line, best, count, by_way_here, held)
+        found = _choose(line, best, count, here, held)
         if found < k - kept:
-            own_count = _nearest(own, heads.places[:many], met, here, held)
+            own_count = _nearest(own, heads.places[:many], met, apart_here, held)
             # Those that are among the first of all are the first of these.
             among = 0
             for place in best.places[:kept]:
-                among += by_way_here[cells[entries[place, CELL], WAY]] < np.inf
+                among += here[cells[entries[place, CELL], SETUP]] < np.inf
             found = min(own_count - among, k // 2)
             line[kept : kept + found] = own.places[among : among + found]
-        _fill(line, kept + found, best, count, by_way_here, held)
+        _fill(line, kept + found, best, count, here, held)
 
 
 @compiled
@@ -364,7 +399,7 @@ def _gather(
     sizes, names, features, rest, doubt = some
     entries, cells, oldest = held.entries, held.cells, meant.oldest
     network_sizes, network_names = held.networks.sizes, held.networks.names
-    way_sizes, way_names = held.ways.sizes, held.ways.names
+    shape_sizes, setup_names = held.shapes.sizes, held.setups.names
     slots, z, linear, path, metric = (
         values.slot,
         values.z,
@@ -380,11 +415,11 @@ def _gather(
         row = entries[place, EVENT] % len(slots)
         if slots[row, metric] != meant.slot:
             continue
-        network, way = cells[entries[place, CELL], NETWORK], cells[entries[place, CELL], WAY]
+        network, setup, shape = cells[entries[place, CELL], :NEWEST]
         sizes[n, :NETWORK_SIZES] = network_sizes[:, network]
-        sizes[n, NETWORK_SIZES:] = way_sizes[:, way]
+        sizes[n, NETWORK_SIZES:] = shape_sizes[:, shape]
         names[n, :_NETWORK_NAMES] = network_names[:, network]
-        names[n, _NETWORK_NAMES:] = way_names[:, way]
+        names[n, _NETWORK_NAMES:] = setup_names[:, setup]
         features[n] = linear[row]
         rest[n] = z[row, metric] - shifted[path[row, metric]]
         doubt[n] = doubts[row, metric]
