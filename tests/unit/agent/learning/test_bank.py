@@ -238,7 +238,7 @@ def test_an_outlier_moves_little(world: list[Observation]) -> None:
 
 
 def test_an_outlier_moves_nothing_that_is_known(world: list[Observation]) -> None:
-    """What is learnt of it is bounded, and doubted by as much."""
+    """What is learnt of it is bounded, and doubted."""
     bank = taught(world)
     cells = [one.cell for one in world[:60]]
     before = bank.predict(cells, [RATE])
