@@ -58,6 +58,8 @@ def _compile(function: Callable[_P, _R], *, fast: bool) -> Callable[_P, _R]:
     made: Callable[_P, _R] = numba.njit(
         returned(*(_type_of(one) for one in hints.values())),
         cache=_KEPT is not None,
+        # Large questions are answered in a thread of their own: the loop goes on meanwhile.
+        nogil=True,
         error_model="numpy",
         fastmath={"reassoc", "contract", "nsz"} if fast else False,
     )(function)
