@@ -53,12 +53,13 @@ class Nearest:
         self._networks = _Lines(NETWORK_SIZES, len(NAMES))
         self._setups = _Lines(0, len(PARTS))
         self._shapes = _Lines(len(SIZES) - NETWORK_SIZES, 0)
-        # Lines, as `loops.py` names them,, of measurements and of their different cells.
+        # Lines, as `loops/nearest.py` names them: of measurements and of their different cells.
         self._entries = np.zeros((64, 3), dtype=np.int64)
         self._first = self._end = 0
-        self._cells = np.zeros((16, 5), dtype=np.int32)
+        self._cells = np.zeros((16, 6), dtype=np.int32)
         self._known: dict[int, int] = {}
-        self._last = np.zeros((16, 2), dtype=np.int64)
+        self._of_networks = np.zeros((16, 2), dtype=np.int64)
+        self._of_setups = np.zeros((16, 2), dtype=np.int64)
         self.mark = 0
 
     def __len__(self) -> int:
@@ -140,7 +141,8 @@ class Nearest:
             self._first,
             self._cells,
             len(self._known),
-            self._last,
+            self._of_networks,
+            self._of_setups,
             self._networks.lines,
             self._setups.lines,
             self._shapes.lines,
@@ -155,13 +157,15 @@ class Nearest:
         count = len(self._known)
         own = self._known.setdefault(_key(network, setup, shape), count)
         if own == count:
-            self._last = fitted(self._last, network + 1)
+            self._of_networks = fitted(self._of_networks, network + 1)
+            self._of_setups = fitted(self._of_setups, setup + 1)
             self._cells = fitted(self._cells, own + 1)
-            known = self._last[network]
-            before = known[loops.LAST] if known[loops.CELLS] else -1
-            self._cells[own] = network, setup, shape, -1, before
-            known[loops.CELLS] += 1
-            known[loops.LAST] = own
+            both = self._of_networks[network], self._of_setups[setup]
+            before = [known[loops.LAST] if known[loops.CELLS] else -1 for known in both]
+            self._cells[own] = network, setup, shape, -1, *before
+            for known in both:
+                known[loops.CELLS] += 1
+                known[loops.LAST] = own
         return own
 
     def _keep(self, places: Integers) -> None:
@@ -175,7 +179,7 @@ class Nearest:
             cells[: len(kept), column] = lines.keep(cells[kept, column])
         lines_of = cells[: len(kept), : loops.NEWEST].tolist()
         self._known = {_key(*line): number for number, line in enumerate(lines_of)}
-        loops.link(entries[: len(places)], cells[: len(kept)], self._last)
+        loops.link(entries[: len(places)], cells[: len(kept)], self._of_networks, self._of_setups)
         self._first, self._end = 0, len(places)
         self.mark = hash((self.mark, len(places), *places[:: max(len(places) // 64, 1)].tolist()))
 

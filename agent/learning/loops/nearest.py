@@ -26,11 +26,15 @@ from agent.learning.memory import NAMES
 EVENT, CELL, OLDER = range(3)
 """Of a measurement: its number, its cell, and the one before it of the same cell."""
 
-NETWORK, SETUP, SHAPE, NEWEST, BESIDE = range(5)
-"""Of a cell: its lines, its newest measurement, and the cell of the same network before it."""
+NETWORK, SETUP, SHAPE, NEWEST, OF_NETWORK, OF_SETUP = range(6)
+"""Of a cell: its lines, its newest measurement, and the cell of its network, and of its set-up,
+before it."""
 
 CELLS, LAST = range(2)
-"""Of a network: how many cells it has, and the last of them."""
+"""Of a network or a set-up: how many cells it has, and the last of them."""
+
+_FEW = 512
+"""Cells of a hardware that are all looked at, sooner than among all networks."""
 
 _SIZES, _NAMES, _NETWORK_NAMES = len(SIZES), len(NAMES) + len(PARTS), len(NAMES)
 """Of a cell, and of these its network's. Loops are faster for knowing beforehand how many."""
@@ -58,7 +62,8 @@ class Held(NamedTuple):
         first: the first that is still there.
         cells: a line for each different cell.
         cell_count: how many there are.
-        last: a line for each network.
+        of_networks: a line for each.
+        of_setups: a line for each.
         networks: their sizes and names.
         setups: names of set-ups, of which the first is the hardware.
         shapes: the other sizes.
@@ -68,7 +73,8 @@ class Held(NamedTuple):
     first: int
     cells: IntTable
     cell_count: int
-    last: IntegerTable
+    of_networks: IntegerTable
+    of_setups: IntegerTable
     networks: Lines
     setups: Lines
     shapes: Lines
@@ -185,7 +191,7 @@ def _take_networks(
     """
     fars, most = best.fars, len(best.fars)
     by_network, by_setup, by_shape = apart
-    cells, entries, first, last = held.cells, held.entries, held.first, held.last
+    cells, entries, first, last = held.cells, held.entries, held.first, held.of_networks
     for network in networks:
         cell, own = last[network, LAST], by_network[network]
         if count == most and own + least > fars[most - 1]:
@@ -194,7 +200,32 @@ def _take_networks(
             far = own + by_setup[cells[cell, SETUP]] + by_shape[cells[cell, SHAPE]]
             if far < np.inf and (count < most or far <= fars[most - 1]):
                 count = _take(best, count, far, cells[cell, NEWEST], entries, first)
-            cell = cells[cell, BESIDE]
+            cell = cells[cell, OF_NETWORK]
+    return count
+
+
+@compiled
+def _take_setups(best: _Best, apart: _Apart, held: Held) -> int:
+    """Put what was measured in set-ups that count among the nearest; return how many there are."""
+    fars, most, count = best.fars, len(best.fars), 0
+    by_network, by_setup, by_shape = apart
+    cells, entries, first, last = held.cells, held.entries, held.first, held.of_setups
+    for setup, own in enumerate(by_setup):
+        cell = last[setup, LAST] if own < np.inf else -1
+        while cell >= 0:
+            far = by_network[cells[cell, NETWORK]] + own + by_shape[cells[cell, SHAPE]]
+            if far < np.inf and (count < most or far <= fars[most - 1]):
+                count = _take(best, count, far, cells[cell, NEWEST], entries, first)
+            cell = cells[cell, OF_SETUP]
+    return count
+
+
+@compiled
+def _cells_in(by_setup: Floats, held: Held) -> int:
+    """Return how many cells the set-ups that count have."""
+    count, last = 0, held.of_setups
+    for setup, far in enumerate(by_setup):
+        count += last[setup, CELLS] if far < np.inf else 0
     return count
 
 
@@ -239,7 +270,7 @@ def _nearest(best: _Best, heads: Integers, met: Flags, apart: _Apart, held: Held
     met[heads] = True
     # What is left of the networks cannot be nearer than their own distance and the least of others.
     reach = best.fars[-1] if count == len(best.fars) else np.inf
-    networks, some, left, last = np.empty(len(met), dtype=np.int64), 0, 0, held.last
+    networks, some, left, last = np.empty(len(met), dtype=np.int64), 0, 0, held.of_networks
     by_network = apart.by_network
     for network in range(len(met)):
         if by_network[network] + least <= reach and not met[network]:
@@ -367,7 +398,10 @@ def search(chosen: IntegerTable, asked: Asked, rates: Floats, without: int, held
         line, kept = chosen[at], min(count, k // 2)
         found = _choose(line, best, count, here, held)
         if found < k - kept:
-            own_count = _nearest(own, heads.places[:many], met, apart_here, held)
+            if _cells_in(here, held) <= _FEW:
+                own_count = _take_setups(own, apart_here, held)
+            else:
+                own_count = _nearest(own, heads.places[:many], met, apart_here, held)
             # Those that are among the first of all are the first of these.
             among = 0
             for place in best.places[:kept]:
@@ -378,17 +412,22 @@ def search(chosen: IntegerTable, asked: Asked, rates: Floats, without: int, held
 
 
 @compiled
-def link(entries: IntegerTable, cells: IntTable, last: IntegerTable) -> None:
+def link(
+    entries: IntegerTable, cells: IntTable, of_networks: IntegerTable, of_setups: IntegerTable
+) -> None:
     """Find anew which measurement and which cell comes before which; no array has more room."""
     cells[:, NEWEST] = -1
     for place in range(len(entries)):
         cell = entries[place, CELL]
         entries[place, OLDER], cells[cell, NEWEST] = cells[cell, NEWEST], place
-    last[:, CELLS], last[:, LAST] = 0, -1
+    of_networks[:, CELLS], of_networks[:, LAST] = 0, -1
+    of_setups[:, CELLS], of_setups[:, LAST] = 0, -1
     for cell in range(len(cells)):
-        network = cells[cell, NETWORK]
-        cells[cell, BESIDE], last[network, LAST] = last[network, LAST], cell
-        last[network, CELLS] += 1
+        network, setup = of_networks[cells[cell, NETWORK]], of_setups[cells[cell, SETUP]]
+        cells[cell, OF_NETWORK], network[LAST] = network[LAST], cell
+        cells[cell, OF_SETUP], setup[LAST] = setup[LAST], cell
+        network[CELLS] += 1
+        setup[CELLS] += 1
 
 
 @compiled
