@@ -19,9 +19,9 @@ from scipy.linalg.lapack import dpotrf, dpotri
 
 from agent.learning.features import PARTS, SIZES, WIDTH, Frame
 from agent.learning.loops import exact as loops
-from agent.learning.memory import NAMES, SHORT, Names, names_of
+from agent.learning.loops.compiled import Floats, FloatTable, IntTable
+from agent.learning.memory import NAMES, SHORT, names_of
 
-Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 MOST = 384
@@ -77,9 +77,9 @@ class Cells(NamedTuple):
         linear: `(q, WIDTH)`.
     """
 
-    sizes: Floats
-    names: Names
-    linear: Floats
+    sizes: FloatTable
+    names: IntTable
+    linear: FloatTable
 
     @classmethod
     def of(cls, frame: Frame) -> Cells:

@@ -23,6 +23,7 @@ from agent.learning.features import (
 )
 from agent.learning.intervals import DEVIATIONS, Intervals, Standing
 from agent.learning.loops import pairs
+from agent.learning.loops.transfer import Wanted
 from agent.learning.memory import NAMES, NO_SLOT, Memory, Near, names_of
 from agent.learning.mixed import MixedModel
 from agent.learning.own import Measured, Own
@@ -528,8 +529,10 @@ class Learner:
             left = self._memory.names[near.rows, without] != names_of(frame)[0, without]
             near = Near(*(each[left] for each in near))
         law, offset = self._law.law(frame.linear, paths[..., 0]), self._law.offset_of(paths)
-        asked = Asked(frame, near, metrics, slots, paths[..., 2], law, offset, self._law.offset)
-        carried = self._transfer.carry(self._memory, self._paired, asked)
+        # Compiled loops take what lies one behind the other.
+        slots, setups = np.ascontiguousarray(slots), np.ascontiguousarray(paths[..., 2])
+        wanted = Wanted(metrics, slots, setups, law, offset, self._law.offset)
+        carried = self._transfer.carry(self._memory, self._paired, Asked(frame, near, wanted))
         spread = _DOUBT_TAKEN * carried.spread
         centre = law + offset
         centre += np.minimum(np.maximum(carried.expected, -_CORRECTION), _CORRECTION)

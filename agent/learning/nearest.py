@@ -97,9 +97,8 @@ class Nearest:
             without: a column of `NAMES`; what has that name of a cell does not count.
         """
         places = np.empty((len(cells.sizes), _NEAREST), dtype=np.int64)
-        asked = loops.Asked(cells.sizes, cells.names, cells.linear)
         left_out = -1 if without is None else without
-        loops.search(places, asked, learnt.rates, left_out, self._held)
+        loops.search(places, cells, learnt.rates, left_out, self._held)
         return places
 
     def told(
@@ -124,8 +123,9 @@ class Nearest:
             mean,
             spread,
             chosen,
-            loops.Asked(cells.sizes, cells.names, cells.linear),
-            loops.Learnt(learnt.variance, learnt.noise, learnt.rates, learnt.laws, self._roots),
+            cells,
+            learnt,
+            self._roots,
             self._held,
             memory.values,
             loops.Meant(self.metric, self._slot, memory.next_event - memory.rows),

@@ -17,13 +17,11 @@ from numpy.typing import NDArray
 
 from agent.learning.features import Frame
 from agent.learning.loops import transfer as loops
+from agent.learning.loops.transfer import Wanted
 from agent.learning.memory import Memory, Near, names_of
 from agent.learning.paired import Paired
 
 Floats = NDArray[np.float64]
-Singles = NDArray[np.float32]
-Integers = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +81,17 @@ class Kinship:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The `n` cells that are to be predicted for `m` metrics.
+    """The cells that are to be predicted.
 
     Attributes:
         frame: of them.
         near: the measurements that may be like them.
-        metrics: `(m,)`, columns of the memory.
-        slots: `(n, m)`, of the metrics' units.
-        setups: `(n, m)` rows of their set-ups, 0 for those that nobody knows.
-        law: `(n, m)`, what the laws say of them.
-        offset: `(n, m)`, how far their set-ups stay from that.
-        offsets: of all rows of set-ups.
+        wanted: what is to be predicted of them.
     """
 
     frame: Frame
     near: Near
-    metrics: Integers
-    slots: Integers
-    setups: Integers
-    law: Floats
-    offset: Floats
-    offsets: Floats
+    wanted: Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +138,7 @@ class Transfer:
             paired: how their set-ups differ.
             asked: the cells.
         """
-        expected, spread = np.empty((2, *asked.slots.shape))
+        expected, spread = np.empty((2, *asked.wanted.slots.shape))
         places, strange = memory.places_of(asked.frame.keys)
         cells = loops.Asked(
             asked.near.rows,
@@ -159,12 +147,7 @@ class Transfer:
             names_of(asked.frame),
             places,
             strange,
-            asked.metrics,
-            np.ascontiguousarray(asked.slots),
-            np.ascontiguousarray(asked.setups),
-            asked.law,
-            asked.offset,
-            asked.offsets,
+            asked.wanted,
         )
         loops.carry(
             expected,

@@ -52,12 +52,21 @@ def summed_in_any_order(function: Callable[_P, _R]) -> Callable[_P, _R]:
     return _compile(function, fast=True)
 
 
-def _compile(function: Callable[_P, _R], *, fast: bool) -> Callable[_P, _R]:
+def written_out(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Return a function for compiled ones, which is written out in each that calls it.
+
+    It adds up numbers in any order, as `summed_in_any_order` does.
+    """
+    return _compile(function, fast=True, inline=True)
+
+
+def _compile(function: Callable[_P, _R], *, fast: bool, inline: bool = False) -> Callable[_P, _R]:
     hints = get_type_hints(function, include_extras=True)
     returned = _type_of(hints.pop("return"))
     made: Callable[_P, _R] = numba.njit(
         returned(*(_type_of(one) for one in hints.values())),
         cache=_KEPT is not None,
+        forceinline=inline,
         # Large questions are answered in a thread of their own: the loop goes on meanwhile.
         nogil=True,
         error_model="numpy",

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import math
 
-from agent.learning.features import PARTS, SIZES
 from agent.learning.loops.compiled import Floats, FloatTable, IntTable, summed_in_any_order
-from agent.learning.memory import NAMES
-
-_SIZES, _NAMES = len(SIZES), len(NAMES) + len(PARTS)
+from agent.learning.loops.gaussian import CELL_NAMES, CELL_SIZES, apart
 
 
 @summed_in_any_order
@@ -32,12 +29,7 @@ def likeness(
     """
     for i in range(like.shape[0]):
         for j in range(like.shape[1]):
-            apart = 0.0
-            for f in range(_SIZES):
-                apart += rates[f] * abs(sizes[i, f] - other_sizes[j, f])
-            for f in range(_NAMES):
-                apart += rates[_SIZES + f] if names[i, f] != other_names[j, f] else 0.0
-            like[i, j] = math.exp(-apart)
+            like[i, j] = math.exp(-apart(rates, sizes, names, i, other_sizes, other_names, j))
 
 
 @summed_in_any_order
@@ -47,12 +39,8 @@ def add_likeness(
     """Add to a square, above its diagonal, the covariances of lines with those behind them."""
     for i in range(len(whole)):
         for j in range(i + 1, len(whole)):
-            apart = 0.0
-            for f in range(_SIZES):
-                apart += rates[f] * abs(sizes[i, f] - sizes[j, f])
-            for f in range(_NAMES):
-                apart += rates[_SIZES + f] if names[i, f] != names[j, f] else 0.0
-            whole[i, j] += variance * math.exp(-apart)
+            far = apart(rates, sizes, names, i, sizes, names, j)
+            whole[i, j] += variance * math.exp(-far)
 
 
 @summed_in_any_order
@@ -78,15 +66,11 @@ def pull_at(
     total = 0.0
     for i in range(len(pull)):
         for j in range(i + 1, len(pull)):
-            apart = 0.0
-            for f in range(_SIZES):
-                apart += rates[f] * abs(sizes[i, f] - sizes[j, f])
-            for f in range(_NAMES):
-                apart += rates[_SIZES + f] if names[i, f] != names[j, f] else 0.0
-            pulled = pull[i, j] * variance * math.exp(-apart)
+            far = apart(rates, sizes, names, i, sizes, names, j)
+            pulled = pull[i, j] * variance * math.exp(-far)
             total += pulled
-            for f in range(_SIZES):
+            for f in range(CELL_SIZES):
                 pulls[f] += pulled * abs(sizes[i, f] - sizes[j, f])
-            for f in range(_NAMES):
-                pulls[_SIZES + f] += pulled if names[i, f] != names[j, f] else 0.0
+            for f in range(CELL_NAMES):
+                pulls[CELL_SIZES + f] += pulled if names[i, f] != names[j, f] else 0.0
     return total

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agent.learning.features import NETWORK_SIZES, PARTS, SIZES
+from agent.learning.exact import Cells, Hyperparameters
+from agent.learning.features import NETWORK_SIZES
 from agent.learning.loops.compiled import (
     Flags,
     Floats,
@@ -20,6 +21,7 @@ from agent.learning.loops.compiled import (
     compiled,
     summed_in_any_order,
 )
+from agent.learning.loops.gaussian import CELL_NAMES, CELL_SIZES, apart, whiten
 from agent.learning.loops.memory import Values
 from agent.learning.memory import NAMES
 
@@ -36,8 +38,8 @@ CELLS, LAST = range(2)
 _FEW = 512
 """Cells of a hardware that are all looked at, sooner than among all networks."""
 
-_SIZES, _NAMES, _NETWORK_NAMES = len(SIZES), len(NAMES) + len(PARTS), len(NAMES)
-"""Of a cell, and of these its network's. Loops are faster for knowing beforehand how many."""
+_NETWORK_NAMES = len(NAMES)
+"""Of the names of a cell, those of its network."""
 
 _MANY = 2
 """If more than one in so many cells has to be looked at, all are, in the order that they lie in."""
@@ -78,24 +80,6 @@ class Held(NamedTuple):
     networks: Lines
     setups: Lines
     shapes: Lines
-
-
-class Asked(NamedTuple):
-    """Cells: `(q, sizes)`, those of the network first; `(q, names)`, the same; `(q, WIDTH)`."""
-
-    sizes: FloatTable
-    names: IntTable
-    linear: FloatTable
-
-
-class Learnt(NamedTuple):
-    """What makes cells alike, as in `exact.Hyperparameters`; `roots` are usual weights of laws."""
-
-    variance: float
-    noise: float
-    rates: Floats
-    laws: Floats
-    roots: Floats
 
 
 class Meant(NamedTuple):
@@ -315,7 +299,7 @@ def _fill(own: Integers, kept: int, best: _Best, count: int, here: Floats, held:
 
 
 @compiled
-def _network_again(at: int, asked: Asked) -> bool:
+def _network_again(at: int, asked: Cells) -> bool:
     """Return whether a cell has the network of the one before."""
     if at == 0:
         return False
@@ -325,14 +309,14 @@ def _network_again(at: int, asked: Asked) -> bool:
 
 
 @compiled
-def _shape_again(at: int, asked: Asked) -> bool:
+def _shape_again(at: int, asked: Cells) -> bool:
     """Return whether a cell has the shape of the one before."""
     sizes = asked.sizes
     return at > 0 and (sizes[at, NETWORK_SIZES:] == sizes[at - 1, NETWORK_SIZES:]).all()
 
 
 @compiled
-def _setup_again(at: int, asked: Asked) -> bool:
+def _setup_again(at: int, asked: Cells) -> bool:
     """Return whether a cell has the set-up of the one before."""
     names = asked.names
     return at > 0 and (names[at, _NETWORK_NAMES:] == names[at - 1, _NETWORK_NAMES:]).all()
@@ -349,7 +333,7 @@ def _first(heads: _Best, by_network: Floats) -> int:
 
 
 @compiled
-def search(chosen: IntegerTable, asked: Asked, rates: Floats, without: int, held: Held) -> None:
+def search(chosen: IntegerTable, asked: Cells, rates: Floats, without: int, held: Held) -> None:
     """Find what predicts cells: the nearest of all, and the nearest of their own hardware.
 
     Half are the nearest of all, the others those that come next on the hardware; where there are
@@ -364,9 +348,9 @@ def search(chosen: IntegerTable, asked: Asked, rates: Floats, without: int, held
     """
     k = chosen.shape[1]
     networks, setups, shapes = held.networks, held.setups, held.shapes
-    named = _SIZES + _NETWORK_NAMES
-    network_rates = np.concatenate((rates[:NETWORK_SIZES], rates[_SIZES:named]))
-    shape_rates, setup_rates = rates[NETWORK_SIZES:_SIZES], rates[named:]
+    named = CELL_SIZES + _NETWORK_NAMES
+    network_rates = np.concatenate((rates[:NETWORK_SIZES], rates[CELL_SIZES:named]))
+    shape_rates, setup_rates = rates[NETWORK_SIZES:CELL_SIZES], rates[named:]
     by_network, by_setup, here = (
         np.empty(networks.used),
         np.empty(setups.used),
@@ -468,47 +452,17 @@ def _gather(
 
 @summed_in_any_order
 def _alike(
-    matrix: FloatTable, count: int, some: _Some, size: Floats, name: Ints, learnt: Learnt
+    matrix: FloatTable, count: int, some: _Some, cells: Cells, at: int, learnt: Hyperparameters
 ) -> None:
     """Find how alike lines are among each other, and in the last column but one, to a cell."""
     rates, sizes, names, variance = learnt.rates, some.sizes, some.names, learnt.variance
+    cell_sizes, cell_names = cells.sizes, cells.names
     for i in range(count):
         for j in range(i, count):
-            apart = 0.0
-            for f in range(_SIZES):
-                apart += rates[f] * abs(sizes[i, f] - sizes[j, f])
-            for f in range(_NAMES):
-                apart += rates[_SIZES + f] if names[i, f] != names[j, f] else 0.0
-            matrix[i, j] = variance * math.exp(-apart)
-        apart = 0.0
-        for f in range(_SIZES):
-            apart += rates[f] * abs(sizes[i, f] - size[f])
-        for f in range(_NAMES):
-            apart += rates[_SIZES + f] if names[i, f] != name[f] else 0.0
-        matrix[i, -2] = variance * math.exp(-apart)
-
-
-@compiled
-def _whiten(matrix: FloatTable, count: int, noise: float) -> None:
-    """Whiten the last two columns by the others, of which those on and above the diagonal count.
-
-    By Cholesky's decomposition, line by line. No measurement is surer than its noise, whatever is
-    rounded.
-    """
-    last = matrix.shape[1] - 1
-    for i in range(count):
-        line = matrix[i]
-        scale = 1.0 / math.sqrt(max(line[i], noise))
-        for j in range(i, count):
-            line[j] *= scale
-        line[last - 1] *= scale
-        line[last] *= scale
-        for j in range(i + 1, count):
-            below, weight = matrix[j], line[j]
-            for other in range(j, count):
-                below[other] -= weight * line[other]
-            below[last - 1] -= weight * line[last - 1]
-            below[last] -= weight * line[last]
+            far = apart(rates, sizes, names, i, sizes, names, j)
+            matrix[i, j] = variance * math.exp(-far)
+        far = apart(rates, sizes, names, i, cell_sizes, cell_names, at)
+        matrix[i, -2] = variance * math.exp(-far)
 
 
 @compiled
@@ -516,8 +470,9 @@ def tell(
     mean: Floats,
     spread: Floats,
     chosen: IntegerTable,
-    asked: Asked,
-    learnt: Learnt,
+    asked: Cells,
+    learnt: Hyperparameters,
+    roots: Floats,
     held: Held,
     values: Values,
     meant: Meant,
@@ -531,22 +486,23 @@ def tell(
         chosen: `(q, k)` places of measurements; -1 where there is none.
         asked: the cells.
         learnt: what makes cells alike.
+        roots: usual weights of the law.
         held: the measurements.
         values: of the memory.
         meant: which of its measurements count.
         shifted: by rows of set-ups, how far they have shifted, which is not told.
     """
-    k, roots, laws, noise = chosen.shape[1], learnt.roots, learnt.laws, learnt.noise
+    k, laws, noise = chosen.shape[1], learnt.laws, learnt.noise
     features, rest, doubt = np.empty((k, len(roots))), np.empty(k), np.empty(k)
     some = _Some(
-        np.empty((k, _SIZES)), np.empty((k, _NAMES), dtype=np.int32), features, rest, doubt
+        np.empty((k, CELL_SIZES)), np.empty((k, CELL_NAMES), dtype=np.int32), features, rest, doubt
     )
     # Beside the covariances, what is to be whitened: those with the cell, and what was measured.
     matrix = np.empty((k, k + 2))
     for at in range(len(chosen)):
         linear = asked.linear[at]
         n = _gather(some, chosen[at], held, values, meant, shifted)
-        _alike(matrix, n, some, asked.sizes[at], asked.names[at], learnt)
+        _alike(matrix, n, some, asked, at, learnt)
         law = features[:n] * laws
         among, to_cell = np.dot(law, features[:n].T), np.dot(law, linear)
         usual = np.dot(features[:n], roots)
@@ -556,7 +512,7 @@ def tell(
             matrix[i, i] += noise + doubt[i]
             matrix[i, k] += to_cell[i]
             matrix[i, k + 1] = rest[i] - usual[i]
-        _whiten(matrix, n, noise)
+        whiten(matrix, n, noise)
         centre = np.dot(linear, roots)
         left = learnt.variance + np.dot(linear * laws, linear)
         for i in range(n):

@@ -19,6 +19,7 @@ from agent.learning.loops.compiled import (
     SingleTable,
     compiled,
 )
+from agent.learning.loops.gaussian import whiten
 from agent.learning.loops.memory import Kept, Values
 from agent.learning.loops.pairs import BASE, SEEN, SLOPE, VARIANCE, Pairs, find
 from agent.learning.memory import BREADTH, NAMES
@@ -70,8 +71,28 @@ class Ways(NamedTuple):
     offsets: float
 
 
+class Wanted(NamedTuple):
+    """What is to be predicted of `n` cells, for `m` metrics.
+
+    Attributes:
+        metrics: `(m,)` columns of the memory.
+        slots: `(n, m)`, of the metrics' units.
+        setups: `(n, m)` rows of their set-ups; 0 for those that nobody knows.
+        law: `(n, m)`, what the laws say of the cells.
+        offset: `(n, m)`, how far their set-ups stay from that.
+        offsets: of all rows of set-ups.
+    """
+
+    metrics: Integers
+    slots: IntegerTable
+    setups: IntegerTable
+    law: FloatTable
+    offset: FloatTable
+    offsets: Floats
+
+
 class Asked(NamedTuple):
-    """The `n` cells, and what is to be predicted of them.
+    """The cells.
 
     Attributes:
         near: `(q,)` rows of the memory that may be like cells.
@@ -80,12 +101,7 @@ class Asked(NamedTuple):
         names: `(n, names)`.
         places: `(n,)` of their set-ups in `Kept.apart`; -1 - i for one that lies in `strange[i]`.
         strange: how far set-ups that nobody knows are from others.
-        metrics: `(m,)` columns of the memory.
-        slots: `(n, m)`.
-        setups: `(n, m)` rows of their set-ups; 0 for those that nobody knows.
-        law: `(n, m)`, what the laws say of the cells.
-        offset: `(n, m)`, how far their set-ups stay from that.
-        offsets: of all rows of set-ups.
+        wanted: what is to be predicted.
     """
 
     near: Integers
@@ -94,12 +110,7 @@ class Asked(NamedTuple):
     names: IntTable
     places: Integers
     strange: SingleTable
-    metrics: Integers
-    slots: IntegerTable
-    setups: IntegerTable
-    law: FloatTable
-    offset: FloatTable
-    offsets: Floats
+    wanted: Wanted
 
 
 class _Near(NamedTuple):
@@ -174,9 +185,9 @@ def _look(
     """Find how much rows tell of a cell."""
     reasons, place, weights = np.empty(_REASONS), asked.places[cell], ways.weights
     common, deviation = ways.common.variances.sum(), ways.deviation.variances.sum()
-    size, name, here = asked.sizes[cell], asked.names[cell], asked.setups[cell, 0]
+    size, name, here = asked.sizes[cell], asked.names[cell], asked.wanted.setups[cell, 0]
     sizes, names, setups, paths = kept.sizes, kept.names, kept.setup, values.path
-    metric, likeness = asked.metrics[0], ways.common
+    metric, likeness = asked.wanted.metrics[0], ways.common
     apart = kept.apart[place] if place >= 0 else asked.strange[-1 - place]
     rows, likes, foretold, variances, worth = near
     for i, row in enumerate(rows):
@@ -227,25 +238,20 @@ def _usable(near: _Near, values: Values, metric: int, slot: int) -> int:
 
 
 @compiled
-def _solve(matrix: FloatTable, right: Floats, least: float) -> float:
-    """Solve for a right side, by Cholesky; return its product with the solution, in its place.
+def _solve(right: Floats, matrix: FloatTable, least: float) -> float:
+    """Solve for the last column of a matrix; return its product with the solution.
 
-    Read is what lies on the diagonal and above, which is written over. No pivot is less than
-    `least`, whatever is rounded.
+    Args:
+        right: filled with the solution.
+        matrix: a square and that column, as of `whiten`, which is written over.
+        least: as of `whiten`.
     """
     explained, count = 0.0, len(right)
+    whiten(matrix, count, least)
     for i in range(count):
-        matrix[i, i] = max(matrix[i, i], least)
-        scale = 1.0 / math.sqrt(matrix[i, i])
-        for j in range(i, count):
-            matrix[i, j] *= scale
-        right[i] *= scale
-        for j in range(i + 1, count):
-            for other in range(j, count):
-                matrix[j, other] -= matrix[i, j] * matrix[i, other]
-            right[j] -= matrix[i, j] * right[i]
-        explained += right[i] * right[i]
+        explained += matrix[i, -1] * matrix[i, -1]
     for i in range(count - 1, -1, -1):
+        right[i] = matrix[i, -1]
         for j in range(i + 1, count):
             right[i] -= matrix[i, j] * right[j]
         right[i] /= matrix[i, i]
@@ -285,16 +291,16 @@ def _weigh(
             if shared != 0.0:
                 matrix[j, i] += shared * _alike(deviation, reasons)
         matrix[i, i] = whole + own * variance[a] + doubts[row, metric]
-        weights[i] = like[a]
-    return whole - _solve(matrix, weights, ways.noise)
+        matrix[i, -1] = like[a]
+    return whole - _solve(weights, matrix, ways.noise)
 
 
 @compiled
 def _rest(
-    row: int, asked: Asked, cell: int, at: int, values: Values, pairs: Pairs, ways: Ways
+    row: int, wanted: Wanted, cell: int, at: int, values: Values, pairs: Pairs, ways: Ways
 ) -> float:
     """Return what a row would leave of the law and the offset in the set-up of a cell."""
-    metric, here = asked.metrics[at], asked.setups[cell, at]
+    metric, here = wanted.metrics[at], wanted.setups[cell, at]
     rest, there = values.rest[row, metric], values.path[row, metric]
     pair = find(pairs, here, there) if here > 0 and here != there else 0
     trust, carried = 0.0, 0.0
@@ -302,9 +308,9 @@ def _rest(
         found = pairs.found[pair]
         trust = found[SEEN] / (found[SEEN] + ways.offsets)
         base = found[BASE] if here < there else -found[BASE]
-        by_law = asked.law[cell, at] - (values.z[row, metric] - rest)
-        carried = base + (found[SLOPE] - 1.0) * by_law - asked.offset[cell, at]
-    return rest + trust * carried - (1.0 - trust) * asked.offsets[there]
+        by_law = wanted.law[cell, at] - (values.z[row, metric] - rest)
+        carried = base + (found[SLOPE] - 1.0) * by_law - wanted.offset[cell, at]
+    return rest + trust * carried - (1.0 - trust) * wanted.offsets[there]
 
 
 @compiled
@@ -334,7 +340,7 @@ def carry(
     """
     numbers = np.empty((4, BREADTH))
     first, chosen = np.empty(nearest, dtype=np.int64), np.empty(nearest, dtype=np.int64)
-    matrix, weights = np.empty((nearest, nearest)), np.empty(nearest)
+    matrix, weights = np.empty((nearest, nearest + 1)), np.empty(nearest)
     start = 0
     for cell in range(len(expected)):
         end = start
@@ -344,8 +350,8 @@ def carry(
         near = _Near(rows, numbers[0], numbers[1], numbers[2], numbers[3])
         _look(near, asked, cell, kept, values, pairs, ways)
         start, left, count, many, usable, stands = end, 0.0, 0, 0, 0, False
-        for at, metric in enumerate(asked.metrics):
-            slot = asked.slots[cell, at]
+        for at, metric in enumerate(asked.wanted.metrics):
+            slot = asked.wanted.slots[cell, at]
             have = _usable(near, values, metric, slot)
             same = at > 0 and have <= 1.1 * usable + 1.0
             same = same and _serve(first[:many], near, values, metric, slot)
@@ -372,6 +378,6 @@ def carry(
             total = 0.0
             for i in range(count):
                 row = near.rows[chosen[i]]
-                total += weights[i] * _rest(row, asked, cell, at, values, pairs, ways)
+                total += weights[i] * _rest(row, asked.wanted, cell, at, values, pairs, ways)
             expected[cell, at] = total
             spread[cell, at] = math.sqrt(max(left, ways.noise))

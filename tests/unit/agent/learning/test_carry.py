@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from agent.learning.catalogue import catalogue
 from agent.learning.cell import Cell
 from agent.learning.features import NETWORK_SIZES, Frame, frame_of
+from agent.learning.loops.transfer import Wanted
 from agent.learning.memory import NO_SLOT, Memory, Near
 from agent.learning.paired import Paired
 from agent.learning.transfer import Asked, Carried, Kernel, Kinship, Transfer
@@ -111,9 +112,11 @@ def carried(
     asked = Asked(
         cells,
         store.near(cells.keys) if near is None else near,
-        np.array(metrics),
-        *(np.array([one[part] for one in questions]) for part in (1, 2, 3, 4)),
-        np.zeros(64) if offsets is None else offsets,
+        Wanted(
+            np.array(metrics),
+            *(np.array([one[part] for one in questions]) for part in (1, 2, 3, 4)),
+            np.zeros(64) if offsets is None else offsets,
+        ),
     )
     return Transfer(KINSHIP, KEPT, NEAREST).carry(store, paired or Paired(), asked)
 
