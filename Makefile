@@ -9,6 +9,8 @@ PEERS := $(VENV)/.ready-bench
 PYTHON ?= $(shell tools/find-python.sh)
 PYTEST_ARGS ?=
 # Much of the suite waits, for brokers and browsers: one process more than cores does not crowd.
+# These come first, as they are listed: files of few tests that take long would end up last, one
+# after another, if files of many tests came before them.
 TEST_PROCESSES ?= $(shell expr 1 + $$(nproc 2>/dev/null || echo 2))
 MODELS ?= build/models
 # The floor stands a little under what the suite reaches, so that it catches what is untested.
@@ -42,7 +44,7 @@ test: check ## Check everything, then run every test with coverage, under ten mi
 	-$(BIN)/python -m agent.worker.making $(MODELS) # without them some tests are skipped, by name
 	tools/test-setup.sh
 	tools/browser-test-setup.sh
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile \
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder \
 	    --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)
 
 check: $(TOOLS) ## Style, types, imports, contract: everything that needs no test

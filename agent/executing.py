@@ -25,6 +25,7 @@ from schemas.replies import (
     StrategyReply,
 )
 from schemas.requests import (
+    STRATEGIES,
     AnyRequest,
     BestBrowserRequest,
     CompareStrategiesRequest,
@@ -33,7 +34,6 @@ from schemas.requests import (
 )
 
 AT_ONCE = 64
-STRATEGIES: tuple[StrategyName, ...] = ("sequential", "parallel", "batched")
 
 _HIGHER_IS_BETTER = {"throughput_per_s"}
 _METRIC: dict[Goal, str] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, Strict, ValidationError, model_validator
 
@@ -278,6 +278,10 @@ class ExecuteRequest(Request):
     def _names_are_unique(self) -> Self:
         _refuse_doubles([item.model.name for item in self.models], "models")
         return self
+
+
+STRATEGIES: Final[tuple[StrategyName, ...]] = ("sequential", "parallel", "batched")
+"""What a comparison runs models under."""
 
 
 class CompareStrategiesRequest(ExecuteRequest):

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from agent import wiring  # noqa: E402
+from agent.bus import wiring  # noqa: E402
 from agent.bus.address import BrokerAddress  # noqa: E402
 from agent.client import AgentClient, connected  # noqa: E402
 from tests.support.agent import AgentProcess  # noqa: E402

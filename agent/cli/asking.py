@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
 
-from agent import wiring
+from agent.bus import wiring
 from agent.client import connected
-from agent.heart.effects import Answer, Log
-from agent.heart.stimuli import RequestReceived
-from agent.journal import record_of_release
-from agent.restore import restore
 from agent.settings import Settings
-from agent.validations import Validations
 from schemas.errors import Unavailable
-from schemas.requests import ValidationRequest, decode_request
+from schemas.requests import decode_request
 from schemas.topics import RequestKind
 
 _PROBE_SECONDS = 0.5
@@ -51,25 +44,9 @@ async def ask(
             f"{path}: start `placewise run`, or name one with --broker or --store"
         )
     errors.print(f"[dim]answered from {path} (no running agent was asked)[/]")
-    store = await wiring.open_store(settings)
-    try:
-        heart = (await restore(store, await asyncio.to_thread(wiring.heart_config, settings))).heart
-        if isinstance(decoded, ValidationRequest):
-            reply = await Validations(store, lambda: datetime.now(UTC)).answer(decoded)
-            return reply.model_dump(mode="json")
-        effects = heart.handle(RequestReceived(uuid.uuid4().hex, kind, decoded))
-        now = datetime.now(UTC)
-        await store.append(
-            [
-                record_of_release(effect.what, settings.agent_id, now)
-                for effect in effects
-                if isinstance(effect, Log)
-            ]
-        )
-    finally:
-        await store.close()
-    answers = [effect for effect in effects if isinstance(effect, Answer)]
-    return answers[0].reply.model_dump(mode="json")
+    from agent.local import answer
+
+    return await answer(settings, kind, decoded)
 
 
 async def _listens(settings: Settings) -> bool:

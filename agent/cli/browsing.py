@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from agent import wiring
+from agent.bus import wiring
 from agent.cli import options as opt
 from agent.cli import show
 from agent.client import connected

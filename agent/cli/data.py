@@ -8,21 +8,21 @@ import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from agent import wiring
+from agent.bus import wiring as bus_wiring
 from agent.cli import options as opt
 from agent.client import connected
-from agent.importing import ImportedRow, ImportSummary, import_file, read_rows
 from agent.settings import Settings, load_settings
-from agent.verify import verify
-from schemas.events import BENCHMARK_TYPE, envelope
 from schemas.topics import EVENTS_BENCHMARK
+
+if TYPE_CHECKING:
+    from agent.importing import ImportSummary
 
 SOME_REFUSED = 5
 """Exit code of an import that refused rows (the others are stored)."""
@@ -101,6 +101,9 @@ def replay(
 async def _import(
     settings: Settings, file: Path, mapping: dict[str, str], quiet: bool
 ) -> ImportSummary:
+    from agent import wiring
+    from agent.importing import import_file
+
     store = await wiring.open_store(settings)
     try:
         with _progress(quiet) as bar:
@@ -123,9 +126,11 @@ async def _import(
 async def _publish(
     settings: Settings, file: Path, mapping: dict[str, str], rate: float | None, limit: int | None
 ) -> dict[str, Any]:
+    from agent.importing import ImportedRow, event_of, read_rows
+
     started = time.perf_counter()
     published = refused = 0
-    async with connected(wiring.client_bus(settings)) as client:
+    async with connected(bus_wiring.client_bus(settings)) as client:
         with _progress(quiet=False) as bar:
             task = bar.add_task(f"publishing {file.name}", total=limit)
             rows = read_rows(file, mapping)
@@ -151,14 +156,10 @@ async def _publish(
     return {"published": published, "refused": refused, "seconds": round(seconds, 2)}
 
 
-def event_of(row: ImportedRow) -> dict[str, Any]:
-    """Return the benchmark event of an imported row."""
-    data = row.benchmark.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    time_of_event = row.event_time or datetime.now(UTC)
-    return envelope(BENCHMARK_TYPE, row.id, row.source, time_of_event, data)
-
-
 async def _verify(settings: Settings) -> dict[str, Any]:
+    from agent import wiring
+    from agent.verify import verify
+
     store = await wiring.open_store(settings)
     try:
         with _progress(quiet=False) as bar:

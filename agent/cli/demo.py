@@ -23,22 +23,23 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from agent import wiring
+from agent.bus import wiring
 from agent.bus.address import BrokerAddress
 from agent.cli import options as opt
 from agent.cli import show
-from agent.cli.data import event_of
 from agent.client import AgentClient, connected
-from agent.importing import ImportedRow, read_rows
 from schemas.errors import Unavailable
 from schemas.measurement import ModelRun
 from schemas.topics import EVENTS_BENCHMARK
+
+if TYPE_CHECKING:
+    from agent.importing import ImportedRow
 
 SEED = 11
 HELD_BACK = 200
@@ -101,6 +102,8 @@ async def _demo(*, keep: bool) -> dict[str, Any]:
 
 def _sample() -> list[ImportedRow]:
     """Return the shipped measurements, in a seeded random order."""
+    from agent.importing import ImportedRow, read_rows
+
     with as_file(files("agent") / "data" / "sample.parquet") as path:
         rows = [row for row in read_rows(path, {}) if isinstance(row, ImportedRow)]
     random.Random(SEED).shuffle(rows)
@@ -162,6 +165,8 @@ async def _until_ready(client: AgentClient) -> None:
 
 async def _learn(client: AgentClient, rows: Sequence[ImportedRow]) -> list[dict[str, Any]]:
     """Publish everything, predicting each chunk before it goes out; return error by window."""
+    from agent.importing import event_of
+
     windows: list[dict[str, Any]] = []
     judged: list[Judged] = []
     ends = [*FIRST_WINDOWS, len(rows)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,10 +12,10 @@ from rich.progress import Progress
 from rich.table import Table
 
 from agent.cli import options as opt
-from agent.evaluation import Row, prequential, split
-from agent.importing import ImportedRow, read_rows
-from agent.learning.bank import Bank
 from schemas.errors import BadInput
+
+if TYPE_CHECKING:
+    from agent.evaluation import Row
 
 out = Console()
 err = Console(stderr=True)
@@ -59,6 +59,9 @@ def evaluate(
         raise BadInput.of_field("--protocol", f"got {protocol!r}", "split or prequential")
     if protocol == "split" and test is None:
         raise BadInput.of_field("--test", "missing", "a file to predict")
+    from agent.evaluation import prequential, split
+    from agent.learning.bank import Bank
+
     columns = opt.pairs("--map", mapping or [])
     rows = _read(train, columns)
     held_out = _read(test, columns) if test is not None else []
@@ -95,6 +98,9 @@ def show_report(console: Console, report: dict[str, Any]) -> None:
 
 
 def _read(path: Path, mapping: dict[str, str]) -> list[Row]:
+    from agent.evaluation import Row
+    from agent.importing import ImportedRow, read_rows
+
     rows = []
     refused = 0
     for row in read_rows(path, mapping):

@@ -14,14 +14,13 @@ import typer
 import uvloop
 from rich.console import Console
 
-from agent import wiring
+from agent.bus import wiring
 from agent.cli import options as opt
 from agent.cli import show
 from agent.client import connected
-from agent.executing import STRATEGIES
 from agent.settings import Settings, load_settings
 from schemas.errors import Unavailable
-from schemas.requests import decode_request
+from schemas.requests import STRATEGIES, decode_request
 
 MODELS_FOLDER = Path("build/models")
 REPLY_SLACK_SECONDS = 60.0
@@ -74,11 +73,11 @@ async def _serve(
     settings: Settings, folder: Path, worker_id: str | None, backend: str | None
 ) -> None:
     try:
-        # Heavy, and not installed with everything: only who runs models needs it.
-        from agent.worker.device import chosen  # noqa: PLC0415
-        from agent.worker.engine import Engine  # noqa: PLC0415
-        from agent.worker.making import load_manifest  # noqa: PLC0415
-        from agent.worker.service import (  # noqa: PLC0415
+        # Not installed with everything: only who runs models needs it.
+        from agent.worker.device import chosen
+        from agent.worker.engine import Engine
+        from agent.worker.making import load_manifest
+        from agent.worker.service import (
             WorkerService,
             gone,
             native_state,

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from agent.importing import columns
 from agent.importing.columns import Columns
 from schemas.base import Name
 from schemas.errors import BadInput, ErrorDetail, shown
-from schemas.events import BenchmarkEvent, decode_event
+from schemas.events import BENCHMARK_TYPE, BenchmarkEvent, decode_event, envelope
 from schemas.measurement import Benchmark
 
 BATCH_ROWS = 2_048
@@ -201,6 +201,13 @@ def read_rows(path: Path, mapping: Mapping[str, str]) -> RowReader:
             (`throughput_items_per_s`) or a field of the contract (`metrics.throughput_per_s`).
     """
     return RowReader(path, mapping)
+
+
+def event_of(row: ImportedRow) -> dict[str, Any]:
+    """Return the benchmark event of an imported row."""
+    data = row.benchmark.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    time_of_event = row.event_time or datetime.now(UTC)
+    return envelope(BENCHMARK_TYPE, row.id, row.source, time_of_event, data)
 
 
 def _is_benchmark(body: Mapping[str, Any], mapping: Mapping[str, str]) -> bool:

@@ -23,7 +23,7 @@ from typing import Any
 
 import uvloop
 
-from agent import wiring
+from agent.bus import wiring
 from agent.bus.address import BrokerAddress
 from agent.client import AgentClient, connected
 from schemas.events import BENCHMARK_TYPE

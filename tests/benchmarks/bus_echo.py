@@ -18,7 +18,7 @@ from typing import Any
 
 import uvloop
 
-from agent import wiring
+from agent.bus import wiring
 from agent.bus.address import BrokerAddress
 from agent.bus.mqtt import MqttBus
 from agent.bus.port import Outgoing

@@ -13,7 +13,7 @@ import sys
 
 import uvloop
 
-from agent import wiring
+from agent.bus import wiring
 from agent.bus.address import BrokerAddress
 from agent.bus.port import Outgoing
 

@@ -13,12 +13,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from agent import wiring
+from agent.bus import wiring
 from agent.bus.address import BrokerAddress
 from agent.bus.port import Outgoing
-from agent.cli.running import serve
 from agent.client import AgentClient, connected
 from agent.heart.heart import Heart
+from agent.serving import serve
 from agent.settings import Settings
 from schemas import topics
 from schemas.errors import AgentRefused, BusUnavailable, Unavailable
