@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from time import perf_counter
 from typing import Literal
 
 import structlog
@@ -32,7 +31,7 @@ from agent.learning.footprint import footprint_bytes
 from agent.metrics import AgentMetrics
 from agent.refiner import Refiner
 from agent.restore import Restored, snapshot_of
-from agent.slices import SLICE_SECONDS
+from agent.slices import Slices
 from agent.store.port import Store
 from agent.validations import Validations
 from agent.version import VERSION
@@ -226,14 +225,12 @@ class Daemon:
         while True:
             deliveries = await self._events.receive(self._config.max_batch_events)
             drafts: list[Draft] = []
-            slice_ends = perf_counter() + SLICE_SECONDS
+            slices = Slices()
             for one in deliveries:
                 draft = await self._draft(one)
                 if draft is not None:
                     drafts.append(draft)
-                if perf_counter() >= slice_ends:
-                    await asyncio.sleep(0)
-                    slice_ends = perf_counter() + SLICE_SECONDS
+                await slices.pause()
             # The broker forgets a message once it is acknowledged: not before the commit.
             await self._writer.submit(drafts, then=partial(self._events.acknowledge, deliveries))
             self._explorer.submitted(draft.record.id for draft in drafts)

@@ -19,7 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SLICE = 150
-"""Items of a large collection that are pickled at once: about a millisecond."""
+"""Items of a large collection that are pickled at once, or objects looked at, if they are small."""
+
+_SLICE_BYTES, _FIRST_SLICE = 1 << 16, 8
+"""Bytes that a slice of larger items may have, about a millisecond; how many are tried first."""
 
 _LARGE_ARRAY_BYTES = 1 << 16
 _PART_BYTES = 1 << 20
@@ -45,6 +48,8 @@ def dump(root: object) -> Generator[None, None, list[bytes]]:
         for piece in rest:
             yield
             lengths.append(written.add(parts.dumps(piece, part.owner)))
+            if isinstance(rest, _Slices):
+                rest.took(lengths[-1])
         table.append((kind, lengths))
         yield
     return [pickle.dumps(table, protocol=5), *written.parts()]
@@ -137,13 +142,13 @@ class _Part:
             case np.ndarray():
                 return _array_pieces(self.owner)
             case dict():
-                return "dict", None, _slices(self.owner.items())
+                return "dict", None, _Slices(self.owner.items())
             case list():
-                return "list", None, _slices(self.owner)
+                return "list", None, _Slices(self.owner)
             case set():
-                return "set", None, _slices(self.owner)
+                return "set", None, _Slices(self.owner)
             case deque():
-                return "deque", self.owner.maxlen, _slices(self.owner)
+                return "deque", self.owner.maxlen, _Slices(self.owner)
             case _:
                 return "object", type(self.owner), (self.state,)
 
@@ -216,7 +221,10 @@ def _loads(data: memoryview, objects: Sequence[Any]) -> Any:
 def _is_large(one: Any) -> bool:
     if isinstance(one, np.ndarray):
         return one.ndim > 0 and one.nbytes > _LARGE_ARRAY_BYTES and not one.dtype.hasobject
-    return len(one) > _SLICE
+    if len(one) > _SLICE:
+        return True
+    items = one.values() if type(one) is dict else one
+    return sum(len(item) for item in items if type(item) in _COLLECTIONS) > _SLICE
 
 
 def _is_plain(one: object) -> bool:
@@ -232,10 +240,25 @@ def _is_plain(one: object) -> bool:
     )
 
 
-def _slices(items: Iterable[object]) -> Iterator[list[object]]:
-    rest = iter(items)
-    while piece := list(islice(rest, _SLICE)):
-        yield piece
+class _Slices(Iterator[list[object]]):
+    """A collection, some items at a time: as many as are pickled in a slice.
+
+    An item may hold many others, which is seen by what those before it came to.
+    """
+
+    def __init__(self, items: Iterable[object]) -> None:
+        self._rest = iter(items)
+        self._count = _FIRST_SLICE
+
+    def __next__(self) -> list[object]:
+        if not (piece := list(islice(self._rest, self._count))):
+            raise StopIteration
+        return piece
+
+    def took(self, length: int) -> None:
+        """Note how many bytes the last slice came to."""
+        fitting = self._count * _SLICE_BYTES // length
+        self._count = max(1, min(fitting, 2 * self._count, _SLICE))
 
 
 def _array_pieces(array: NDArray[Any]) -> tuple[str, object, Iterable[object]]:

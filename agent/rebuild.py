@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import sys
@@ -86,7 +87,8 @@ class Apprentice:
         return work
 
     async def _ask(self, what: str, about: object) -> bytes:
-        return await self._peer.ask(pickle.dumps((what, about), protocol=5))
+        # A thousand records of the log take some ten milliseconds.
+        return await self._peer.ask(await asyncio.to_thread(pickle.dumps, (what, about), 5))
 
 
 @asynccontextmanager

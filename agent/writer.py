@@ -18,7 +18,7 @@ from agent.heart.effects import Effect
 from agent.heart.heart import Heart
 from agent.heart.stimuli import LoggedStimulus, RefinementLogged
 from agent.metrics import AgentMetrics, QueueName
-from agent.slices import SLICE_SECONDS
+from agent.slices import Slices
 from agent.store.port import LogRecord, Store
 
 MAX_COMMIT_RECORDS = 512
@@ -141,7 +141,7 @@ class Writer:
 
     async def _learn(self, stimuli: list[LoggedStimulus]) -> None:
         effects: list[Effect] = []
-        slice_ends = time.perf_counter() + SLICE_SECONDS
+        slices = Slices()
         for stimulus in stimuli:
             if isinstance(stimulus, RefinementLogged):
                 stimulus = await self._complete(stimulus)  # noqa: PLW2901
@@ -149,7 +149,5 @@ class Writer:
                 started = time.perf_counter()
                 effects += self._heart.handle(stimulus)
             self._metrics.learned(time.perf_counter() - started)
-            if time.perf_counter() >= slice_ends:
-                await asyncio.sleep(0)
-                slice_ends = time.perf_counter() + SLICE_SECONDS
+            await slices.pause()
         await self._on_learned(effects)

@@ -130,9 +130,12 @@ class Seen:
         return float(abs(self.error) ** (1 - _BY_WIDTH) * abs(self.surprise) ** _BY_WIDTH)
 
 
-@dataclass(slots=True)
+@dataclass
 class _Hardware:
-    """The newest measurements on one hardware."""
+    """The newest measurements on one hardware.
+
+    Without slots, so that snapshots pickle each by itself; see `agent.pieces`.
+    """
 
     newest: deque[Seen] = field(default_factory=lambda: deque(maxlen=_WINDOW))
     at_work_since: datetime | None = None

@@ -6,6 +6,7 @@ nothing is judged on what it learnt from.
 
 from __future__ import annotations
 
+import heapq
 import math
 import statistics
 from collections import deque
@@ -161,30 +162,36 @@ class Standings:
 
     def kept(self, scope: Scope) -> None:
         """Note that an update of a scope was kept: its errors start anew."""
-        for (metric, hardware), one in self._scopes.items():
-            if scope.metric in (None, metric) and scope.hardware in (None, hardware):
-                one.wait_until = one.count + _PATIENCE
-                one.tried = 0
+        for _, one in self._of(scope):
+            one.wait_until = one.count + _PATIENCE
+            one.tried = 0
 
     def errors(self, scope: Scope, after_seq: int = 0) -> dict[tuple[str, str, int], float]:
         """Return the kept errors of a scope, by metric, hardware and log record."""
-        return {
-            (metric, hardware, seq): error
-            for (metric, hardware), one in self._scopes.items()
-            if scope.metric in (None, metric) and scope.hardware in (None, hardware)
-            for seq, error in zip(one.seqs, one.errors, strict=True)
-            if seq > after_seq
-        }
+        found: dict[tuple[str, str, int], float] = {}
+        for (metric, hardware), one in self._of(scope):
+            # They ascend: of many scopes, hardly any errors are newer than a record.
+            for seq, error in zip(reversed(one.seqs), reversed(one.errors), strict=True):
+                if seq <= after_seq:
+                    break
+                found.setdefault((metric, hardware, seq), error)
+        return found
 
     def newest_from(self, scope: Scope, count: int) -> int:
         """Return the log record from which on a scope has its newest `count` errors."""
-        seqs = sorted({seq for _, _, seq in self.errors(scope)})
-        return seqs[max(0, len(seqs) - count)] if seqs else 0
+        seqs: set[int] = set().union(*(one.seqs for _, one in self._of(scope)))
+        return min(heapq.nlargest(count, seqs), default=0)
 
     def summaries(self) -> Iterator[Summary]:
         """Yield how each scope does."""
         for (metric, hardware), one in self._scopes.items():
             yield _summary(metric, hardware, one)
+
+    def _of(self, scope: Scope) -> Iterator[tuple[tuple[MetricName, str], _Errors]]:
+        """Yield what is kept of each metric and hardware in a scope."""
+        for (metric, hardware), one in self._scopes.items():
+            if scope.metric in (None, metric) and scope.hardware in (None, hardware):
+                yield (metric, hardware), one
 
     def _propose(self, metric: MetricName, hardware: str, one: _Errors) -> Proposal:
         now = _summary(metric, hardware, one)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,13 @@ from agent.learning.bank import Bank
 class Plain:
     def __init__(self, **held: Any) -> None:
         self.__dict__.update(held)
+
+
+@dataclass(slots=True)
+class Slotted:
+    """Is not a part of its own, as it has no `__dict__`."""
+
+    held: tuple[int, ...]
 
 
 class Trimmed:
@@ -117,6 +125,13 @@ def test_an_object_says_what_of_it_is_written_down() -> None:
 def test_work_is_cut_where_a_collection_is_large() -> None:
     _, steps = finish(pieces.dump(Plain(table={i: str(i) for i in range(50_000)})))
     assert len(steps) > 50
+
+
+def test_work_is_cut_where_what_a_collection_holds_is_large() -> None:
+    held = {i: Slotted(tuple(range(1_000, 2_000))) for i in range(300)}
+    data, steps = finish(pieces.dump(Plain(table=held)))
+    assert len(steps) * (1 << 16) > sum(map(len, data))
+    assert pieces.load(data).table == held
 
 
 def test_a_bank_comes_back_as_it_was() -> None:
