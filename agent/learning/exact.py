@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import dsymv, dtrsm, dtrsv
+from scipy.linalg.blas import dsymm, dsymv, dtrsm, dtrsv
 from scipy.linalg.lapack import dpotrf, dpotri
 
 from agent.learning.features import PARTS, SIZES, WIDTH, Frame
@@ -228,31 +228,30 @@ class Exact:
         if self.met < self._next or n < _FIRST:
             return False
         self._next = self.met + max(1, self.met // _OFTEN)
-        linear, known = self._linear[:n], (self._sizes[:n], self._names[:n])
+        linear, like = self._linear[:n], self._likeness_among()
         if self.grown:
             self._root = np.eye(n, order="F")
-            self._factor()
+            self._factor(like)
         now = self.learnt
         inverse = dpotri(self._root[:n, :n], lower=True)[0]
         solved = dsymv(1.0, inverse, self._rest[:n], lower=True)
-        # How far the likelihood pulls at each covariance; what lies below the diagonal is empty.
-        pull = np.triu(np.outer(solved, solved) - inverse.T)
-        own = float(np.trace(pull))
+        # The likelihood pulls at each covariance by the product of what is solved there, less the
+        # inverse; what lies below its diagonal in columns lies above it in lines.
+        own = float(solved @ solved - np.trace(inverse))
         slopes = np.empty_like(self._at)
         pulls = slopes[2:-WIDTH]
-        pulled = loops.pull_at(pulls, pull, *known, now.rates, now.variance)
-        slopes[0] = -2.0 * pulled - now.variance * own
+        pulled = loops.pull_at(pulls, like, inverse.T, solved, *self._beside())
+        slopes[0] = -now.variance * (2.0 * pulled + own)
         slopes[1] = -now.noise * own
-        pulls *= now.rates
-        both = pull + pull.T
-        both[np.diag_indices(n)] *= 0.5
-        slopes[-WIDTH:] = -0.5 * now.laws * np.vecdot(linear.T @ both, linear.T)
+        pulls *= now.variance * now.rates
+        spread = np.vecdot(dsymm(1.0, inverse, linear, lower=True).T, linear.T)
+        slopes[-WIDTH:] = -0.5 * now.laws * (np.square(solved @ linear) - spread)
         slopes += (self._at - _MIDDLE) / np.square(_SPREAD)
         self._climb(slopes)
         if self.grown:
             self._root, self._solved = _EMPTY, None
         else:
-            self._factor()
+            self._factor(self._likeness_among())
         return True
 
     def forget(self, setups: Sequence[int]) -> None:
@@ -295,6 +294,17 @@ class Exact:
         likeness += np.matmul(self._linear[:n], weighted[..., None])[..., 0]
         return likeness
 
+    def _beside(self) -> tuple[FloatTable, IntTable]:
+        """Return sizes and names of what was measured, a column for each."""
+        n = self.count
+        return np.ascontiguousarray(self._sizes[:n].T), np.ascontiguousarray(self._names[:n].T)
+
+    def _likeness_among(self) -> FloatTable:
+        """Return `(n, n)`, above the diagonal, how alike measurements are to each other."""
+        like = np.zeros((self.count, self.count))
+        loops.likeness_among(like, *self._beside(), self.learnt.rates)
+        return like
+
     def _climb(self, slopes: Floats) -> None:
         """Move against slopes: farther where they stay of one sign, less far where they turn."""
         turned = slopes * self._slopes
@@ -306,14 +316,13 @@ class Exact:
         self._at = np.minimum(np.maximum(moved, _LEAST), _GREATEST)
         self.learnt = Hyperparameters.of(self._at)
 
-    def _factor(self) -> None:
-        """Find the root of the covariance anew."""
+    def _factor(self, like: FloatTable) -> None:
+        """Find the root of the covariance anew, by how alike measurements are."""
         n, now = self.count, self.learnt
         linear = self._linear[:n]
         whole = (linear * now.laws) @ linear.T
-        known = self._sizes[:n], self._names[:n]
-        loops.add_likeness(whole, *known, now.rates, now.variance)
-        own = np.diag(whole) + now.variance
+        whole += now.variance * like
+        own = np.diag(whole).copy()
         while True:
             np.fill_diagonal(whole, own + self._doubt[:n] + self.learnt.noise)
             # What lies above the diagonal in lines lies below it in columns.
@@ -335,7 +344,7 @@ class Exact:
         self.count = n
         if not self.grown:
             self._root = np.asfortranarray(np.eye(len(self._root)))
-            self._factor()
+            self._factor(self._likeness_among())
 
     def _put(self, cell: Cells, z: float, setup: int, doubt: float) -> None:
         """Put a measurement behind the others."""

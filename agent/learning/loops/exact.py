@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from agent.learning.loops.compiled import Floats, FloatTable, IntTable, summed_in_any_order
-from agent.learning.loops.gaussian import CELL_NAMES, CELL_SIZES, apart
+from agent.learning.loops.gaussian import CELL_NAMES, CELL_SIZES, apart, measure_on
 
 
 @summed_in_any_order
@@ -33,44 +35,64 @@ def likeness(
 
 
 @summed_in_any_order
-def add_likeness(
-    whole: FloatTable, sizes: FloatTable, names: IntTable, rates: Floats, variance: float
-) -> None:
-    """Add to a square, above its diagonal, the covariances of lines with those behind them."""
-    for i in range(len(whole)):
-        for j in range(i + 1, len(whole)):
-            far = apart(rates, sizes, names, i, sizes, names, j)
-            whole[i, j] += variance * math.exp(-far)
+def likeness_among(like: FloatTable, sizes: FloatTable, names: IntTable, rates: Floats) -> None:
+    """Find how alike measurements are among each other, in shares of their variance.
+
+    Args:
+        like: `(n, n)`, filled in on the diagonal and above.
+        sizes: `(sizes, n)`.
+        names: `(names, n)`.
+        rates: as of `likeness`.
+    """
+    for i in range(len(like)):
+        line = like[i, i:]
+        measure_on(line, rates, sizes, names, i)
+        for at in range(len(line)):
+            line[at] = math.exp(-line[at])
 
 
 @summed_in_any_order
 def pull_at(
     pulls: Floats,
-    pull: FloatTable,
+    like: FloatTable,
+    inverse: FloatTable,
+    solved: Floats,
     sizes: FloatTable,
     names: IntTable,
-    rates: Floats,
-    variance: float,
 ) -> float:
-    """Find how far the likelihood pulls at rates; return how far it pulls at covariances.
+    """Find how far the likelihood pulls at rates and, in all, at covariances off the diagonal.
+
+    Either for a variance of one. At a covariance it pulls by the product of what is solved there,
+    less the inverse.
 
     Args:
         pulls: `(rates,)`, filled in.
-        pull: `(n, n)`, how far it pulls at each covariance; what lies above the diagonal counts.
-        sizes: `(n, sizes)`.
-        names: `(n, names)`.
-        rates: as of `likeness`.
-        variance: what likeness explains.
+        like: as of `likeness_among`.
+        inverse: `(n, n)`, of the covariance; what lies above the diagonal counts.
+        solved: `(n,)`, the inverse times what was measured.
+        sizes: `(sizes, n)`.
+        names: `(names, n)`.
     """
+    n = len(like)
     pulls[:] = 0.0
-    total = 0.0
-    for i in range(len(pull)):
-        for j in range(i + 1, len(pull)):
-            far = apart(rates, sizes, names, i, sizes, names, j)
-            pulled = pull[i, j] * variance * math.exp(-far)
-            total += pulled
-            for f in range(CELL_SIZES):
-                pulls[f] += pulled * abs(sizes[i, f] - sizes[j, f])
-            for f in range(CELL_NAMES):
-                pulls[CELL_SIZES + f] += pulled if names[i, f] != names[j, f] else 0.0
+    total, room = 0.0, np.empty(n)
+    for i in range(n):
+        pulled, beside, line, other = room[i:], solved[i:], like[i, i:], inverse[i, i:]
+        for at in range(len(pulled)):
+            pulled[at] = (solved[i] * beside[at] - other[at]) * line[at]
+        pulled[0] = 0.0
+        for at in range(len(pulled)):
+            total += pulled[at]
+        for f in range(CELL_SIZES):
+            size, pull = sizes[f, i:], 0.0
+            own = size[0]
+            for at in range(len(pulled)):
+                pull += pulled[at] * abs(own - size[at])
+            pulls[f] += pull
+        for f in range(CELL_NAMES):
+            name, pull = names[f, i:], 0.0
+            first = name[0]
+            for at in range(len(pulled)):
+                pull += pulled[at] if name[at] != first else 0.0
+            pulls[CELL_SIZES + f] += pull
     return total

@@ -31,6 +31,35 @@ def apart(
     return far
 
 
+@written_out
+def measure_on(far: Floats, rates: Floats, sizes: FloatTable, names: IntTable, i: int) -> None:
+    """Find how far a cell, and those behind it, are from it.
+
+    Sizes and names have a line for each and a column for each cell, so that several cells are
+    worked on at once: the compiler does so where a loop begins at the beginning of an array, since
+    no place can then be one that is counted from the end.
+
+    Args:
+        far: filled in from the first on.
+        rates: what a step in each size and what other names cost.
+        sizes: `(sizes, n)`.
+        names: `(names, n)`.
+        i: which cell.
+    """
+    for at in range(len(far)):
+        far[at] = 0.0
+    for f in range(CELL_SIZES):
+        size, rate = sizes[f, i:], rates[f]
+        own = size[0]
+        for at in range(len(far)):
+            far[at] += rate * abs(own - size[at])
+    for f in range(CELL_NAMES):
+        name, rate = names[f, i:], rates[CELL_SIZES + f]
+        first = name[0]
+        for at in range(len(far)):
+            far[at] += rate if name[at] != first else 0.0
+
+
 @compiled
 def whiten(matrix: FloatTable, count: int, least: float) -> None:
     """Factor a square by Cholesky, and whiten the columns behind it, all in their place.
