@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from river import stats
@@ -101,23 +101,27 @@ _QUIET = 40
 """Measurements on hardware after which the same is told of it again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A measurement that was just learnt."""
+Setting = tuple[str | None, str | None, str | None]
+"""How a model was run, apart from sizes: precision, runtime, and its options."""
+
+
+class Seen(NamedTuple):
+    """A measurement that was just learnt.
+
+    Attributes:
+        setup: how the model was run, apart from sizes: the cell says it as well, but dozens are
+            looked through for each measurement.
+    """
 
     seq: int
     id: str
     source: str
     cell: Cell
+    setup: Setting
     value: float
     error: float
     surprise: float
     at_work: timedelta
-
-    @property
-    def setup(self) -> Setting:
-        """Return how the model was run, apart from sizes."""
-        return self.cell.precision, self.cell.runtime, self.cell.runtime_options
 
     @property
     def unusual(self) -> bool:
@@ -144,11 +148,15 @@ class _Hardware:
     since_outlier: int = 0
     told: dict[str, int] = field(default_factory=dict)
     fallen: dict[Setting, int] = field(default_factory=dict)
+    setups: dict[Setting, Setting] = field(default_factory=dict)
     count: int = 0
 
+    def only(self, setup: Setting) -> Setting:
+        """Return the one that is equal, if there is any: to compare the same takes no time."""
+        found = self.setups.setdefault(setup, setup)
+        _forget_oldest(self.setups, _WINDOW)
+        return found
 
-Setting = tuple[str | None, str | None, str | None]
-"""How a model was run, apart from sizes: precision, runtime, and its options."""
 
 Elsewhere = Callable[[Cell, Sequence[Setting]], Mapping[str, tuple[float, float]]]
 """Given a cell and other set-ups, returns the predicted interval of its speed in each, by name."""
@@ -193,12 +201,14 @@ class Anomalies:
         if found is None:
             return [self._drifted(one) for one in drifts]
         error, surprise = found
-        hardware = self._on(observation.cell.hardware)
+        cell = observation.cell
+        hardware = self._on(cell.hardware)
         seen = Seen(
             at.seq,
             at.id,
             at.source,
-            observation.cell,
+            cell,
+            hardware.only((cell.precision, cell.runtime, cell.runtime_options)),
             _speed(observation),
             error,
             surprise,
