@@ -1,4 +1,4 @@
-"""The learner of all metrics: a law, a process on what it leaves, and how wrong both are."""
+"""The learner of all metrics: a law, what cells take over, processes, and how wrong all that is."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from agent.learning.drift import Drift, Shift
 from agent.learning.features import (
     BIAS,
     LINEAR,
-    NO_GMACS,
-    NO_PARAMS,
     SPEED,
     TIME,
     WIDTH,
@@ -22,12 +20,23 @@ from agent.learning.features import (
     Keys,
 )
 from agent.learning.intervals import DEVIATIONS, Intervals, Standing
+from agent.learning.kinship import KINSHIP
 from agent.learning.loops import pairs
 from agent.learning.loops.transfer import Wanted
 from agent.learning.memory import NAMES, NO_SLOT, Memory, Near, names_of
 from agent.learning.mixed import MixedModel
 from agent.learning.own import Measured, Own
 from agent.learning.paired import Paired
+from agent.learning.reasons import (
+    FIRMNESS,
+    KINDS,
+    LEAST_DOUBT,
+    MOST_DOUBT,
+    PRIORS,
+    STRANGE,
+    kinds_of,
+    reasons_of,
+)
 from agent.learning.rows import Rows, fitted
 from agent.learning.site import Site
 from agent.learning.support import (
@@ -36,12 +45,11 @@ from agent.learning.support import (
     MODEL,
     SETUP,
     STEM,
-    STEM_HARDWARE,
     TASK,
     Counts,
     Support,
 )
-from agent.learning.transfer import Asked, Kernel, Kinship, Transfer
+from agent.learning.transfer import Asked, Transfer
 from agent.learning.units import Domain, Units
 
 Floats = NDArray[np.float64]
@@ -75,39 +83,6 @@ _BEYOND = np.log(100.0)
 _CORRECTION = 6.0
 """How far the process may move what the law says (log)."""
 
-KINSHIP = Kinship(
-    common=Kernel(
-        sizes=(1.682, 0.0064, 0.149, 1.278, 3.517, 0.15, 0.15, 1.0, 4.569),
-        parts=(0.106, 0.1, 0.0157, 0.0504, 0.08, 0.08, 0.08, 0.05, 0.1175),
-        noise=0.0204,
-        amplitude=(0.517, 0.1458, 0.0252),
-        network=(0.0694, 1.776, 11.65),
-        group=(15.18, 0.2387, 0.01704),
-        stem=(0.000927, 0.0144, 19.32),
-        model=(0.000927, 0.00144, 2.01),
-        shape=(0.03036, 0.1122, 0.0),
-        setup=(0.0, 0.0, 0.0),
-    ),
-    deviation=Kernel(
-        sizes=(1.682, 0.0064, 0.149, 1.278, 3.517, 0.15, 0.15, 1.0, 4.569),
-        parts=(0.106, 0.1, 0.0157, 0.0504, 0.08, 0.08, 0.08, 0.05, 0.1175),
-        noise=0.0,
-        amplitude=(0.583, 1.83),
-        network=(0.0, 1.341),
-        group=(0.3, 1.0),
-        stem=(0.0, 0.0192),
-        model=(0.0, 0.00381),
-        shape=(0.5833, 54.57),
-        setup=(0.0, 0.0),
-    ),
-    alone=0.08,
-    names=4.33,
-    seen=0.16,
-    offsets=0.126,
-)
-"""Set by minimising the error on held-out hardware, above all, of public vision and language
-benchmarks, with floors where those say little (sequence lengths, precision)."""
-
 _APART = 0.4
 """How fast a pair of measurements loses weight with the distance of their sizes."""
 
@@ -119,47 +94,6 @@ _UP = 400
 
 _DOUBT_TAKEN = 2.5
 """Doubt of neighbours that goes with the deviation left by what is taken over."""
-
-_REASON_PRIORS = np.array(
-    [
-        [-3.4, 0.9, 1.0, 0.2, 0.0, 1.5],
-        [-3.2, 0.9, 1.0, 0.2, 0.0, 1.5],
-        [-1.4, 0.4, 0.5, 0.2, 1.0, 1.5],
-        [-1.1, 0.4, 0.5, 0.2, 1.0, 1.5],
-    ]
-)
-_REASON_FIRMNESS = np.array(
-    [
-        [1.0, 30.0, 10.0, 50.0, 1.0, 20.0],
-        [1.0, 30.0, 10.0, 50.0, 1.0, 20.0],
-        [8.0, 100.0, 10.0, 50.0, 60.0, 20.0],
-        [8.0, 100.0, 10.0, 50.0, 60.0, 20.0],
-    ]
-)
-"""For each kind of cell, what its usual error (log) is put down to before errors say more, and how
-firmly: nothing, the doubt that its neighbours leave, that nobody described the network, that its
-sizes are guessed, that it was met while all of its hardware was young, and that hardly anything
-was learnt of the task.
-
-No count of its set-up, model or hardware is among them. What a stream teaches about counts is how
-errors shrank while everything was young; held-out hardware, met by an experienced learner, erred up
-to three times as much as that foretold, but no more than the doubt of its neighbours did. Networks
-never seen are each met once: where a task has a few, the prior says how wrong one is."""
-
-_USUAL_DOUBT = 0.25
-_LEAST_DOUBT, _MOST_DOUBT = 0.1, 1.5
-"""What neighbours leave (log), usually and at the ends: beyond, likeness knows nothing more."""
-
-_SETTLING = 60.0
-"""Measurements of a hardware in which what makes strange networks stranger fades to a third."""
-
-_LITTLE = 20.0
-"""Measurements of a task after which the doubt of neighbours begins to say how wrong one is."""
-
-_KINDS = ("known there", "known elsewhere", "of a known group", "never seen")
-"""Of cells, by their network: errors of one kind say little of those of another."""
-
-_STRANGE = _KINDS.index("of a known group")
 
 _PRETEND = 11
 """Of so many events, one is predicted as if its network, and as if all of its group, had never
@@ -311,7 +245,7 @@ class Learner:
         precision[BIAS] = _BIAS_FIRMNESS
         precision[SPEED] = _SPEED_FIRMNESS
         self._law = MixedModel(np.array([physics(metric) for metric in self.metrics]), precision)
-        self._intervals = Intervals(_REASON_PRIORS, _REASON_FIRMNESS)
+        self._intervals = Intervals(PRIORS, FIRMNESS)
         # A domain, its hardware and their set-ups; a path is used from its end to its start, so
         # that nothing is forgotten before what hangs on it.
         self._scopes = Rows(max(2 * setups * count, 8 * count))
@@ -326,7 +260,7 @@ class Learner:
         self._memory = Memory(count, kept.sizes, kept.parts, rows, setups)
         self._paired = Paired()
         self._transfer = Transfer(KINSHIP, kept.sizes)
-        self._own = Own(self._memory, len(_KINDS))
+        self._own = Own(self._memory, len(KINDS))
 
     def total(self, metric: str) -> int:
         """Return how many measurements of a metric were learnt."""
@@ -404,8 +338,8 @@ class Learner:
         line = np.arange(len(counts))[:, None]
         own = counts.transpose(0, 2, 1)[line, np.minimum(slots, counts.shape[2] - 1)]
         centre, doubts, *_ = self._centre(frame, numbers, slots, paths, own)
-        reasons = _reasons(own, frame, doubts)
-        standing = Standing(self._law.numbers(paths[..., 0]), _kinds(own))
+        reasons = reasons_of(own, frame, doubts)
+        standing = Standing(self._law.numbers(paths[..., 0]), kinds_of(own))
         half_width, confidence = self._intervals.half_widths(standing, paths, reasons)
         # Nobody has measured how wrong one is where neither model nor hardware is known.
         stranger = (own[..., MODEL] == 0) & (own[..., HARDWARE] == 0)
@@ -523,7 +457,7 @@ class Learner:
         Of a frame of one, also what would be expected `without` what has one of its names, given
         as a column of `memory.NAMES`; laws and offsets still rest on that.
         """
-        grown, kinds = own[..., SETUP], _kinds(own)
+        grown, kinds = own[..., SETUP], kinds_of(own)
         near = self._memory.near(frame.keys)
         if without is not None:
             left = self._memory.names[near.rows, without] != names_of(frame)[0, without]
@@ -551,7 +485,7 @@ class Learner:
             spread = np.where(grown > 0, mixed, np.maximum(spread, mixed))
         bounds = self._ranges[paths[..., 0]]
         centre = np.minimum(np.maximum(centre, bounds[..., 0] - _BEYOND), bounds[..., 1] + _BEYOND)
-        doubts = np.minimum(np.maximum(spread, _LEAST_DOUBT), _MOST_DOUBT)
+        doubts = np.minimum(np.maximum(spread, LEAST_DOUBT), MOST_DOUBT)
         return _Expected(centre, doubts, others, alone, less)
 
     def _pair(self, frame: Frame, event: _Event, kin: Integers) -> None:
@@ -594,9 +528,9 @@ class Learner:
         own = counts[0, :, np.minimum(slots, counts.shape[2] - 1)][None]
         expected = self._centre(frame, metrics, slots[None], paths[None], own)
         centre, doubts = expected.centre, expected.doubts
-        reasons = _reasons(own, frame, doubts)[0]
+        reasons = reasons_of(own, frame, doubts)[0]
         error = event.z[at] - centre[0]
-        kinds = _kinds(own)[0]
+        kinds = kinds_of(own)[0]
         standing = Standing(self._law.numbers(paths[:, 0]), kinds)
         half_width = self._intervals.learn(standing, paths, reasons, error)
         if not self._memory.next_event % _PRETEND:
@@ -663,7 +597,7 @@ class Learner:
             at = np.flatnonzero(known & (left_out <= most))
             if not len(at):
                 continue
-            strange = np.full(len(at), _STRANGE)
+            strange = np.full(len(at), STRANGE)
             expected = self._centre(
                 frame,
                 metrics[at],
@@ -672,7 +606,7 @@ class Learner:
                 unknown[:, at],
                 without=column,
             )
-            reasons = _reasons(unknown[:, at], frame, expected.doubts)[0]
+            reasons = reasons_of(unknown[:, at], frame, expected.doubts)[0]
             weights = np.minimum(1.0, _AGAIN / np.maximum(stems[at], 1))
             errors = z[at] - expected.centre[0]
             standing = Standing(self._law.numbers(paths[at, 0]), strange)
@@ -745,34 +679,6 @@ def _counted(odds: Floats) -> Floats:
     return share
 
 
-def _kinds(counts: Counts) -> Integers:
-    """Return `(n, m)`, which of `_KINDS` cells are of, by counts `(n, m, 8)`."""
-    known = counts[..., (STEM_HARDWARE, STEM, GROUP)] > 0
-    kinds: Integers = 3 - known.sum(axis=-1)
-    return kinds
-
-
 def _nothing(cells: int) -> Guesses:
     none = np.zeros((cells, 0))
     return Guesses([], [[]] * cells, none, none, none, np.zeros((cells, 0, 5), dtype=np.int32))
-
-
-def _reasons(counts: Counts, frame: Frame, doubts: Floats) -> Floats:
-    """Return `(n, m, k)`, what the size of an error may depend on; see `_REASON_PRIORS`.
-
-    Args:
-        counts: `(n, m, 8)`, as of `Support.of`.
-        frame: of `n` cells.
-        doubts: `(n, m)`, standard deviations that neighbours leave.
-    """
-    reasons = np.empty((*doubts.shape, _REASON_PRIORS.shape[1]))
-    strange = counts[..., STEM] == 0
-    undescribed = (frame.linear[:, NO_PARAMS] * frame.linear[:, NO_GMACS] > 0.0)[:, None]
-    reasons[..., 0] = 1.0
-    reasons[..., 1] = np.log(doubts / _USUAL_DOUBT)
-    reasons[..., 2] = undescribed & strange
-    reasons[..., 3] = frame.missing[:, None]
-    # Networks are strange mostly where all is young: their errors are not to be put down to that.
-    reasons[..., 4] = strange * np.exp(counts[..., HARDWARE] * (-1.0 / _SETTLING))
-    reasons[..., 5] = np.exp(counts[..., TASK] * (-1.0 / _LITTLE))
-    return reasons

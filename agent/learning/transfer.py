@@ -16,67 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.learning.features import Frame
+from agent.learning.kinship import Kinship
 from agent.learning.loops import transfer as loops
 from agent.learning.loops.transfer import Wanted
 from agent.learning.memory import Memory, Near, names_of
 from agent.learning.paired import Paired
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Kernel:
-    """How likeness falls off.
-
-    Attributes:
-        sizes: weights of the columns of `Frame.sizes`.
-        parts: what another value of each of `features.PARTS` costs.
-        noise: log noise of one measurement.
-        amplitude, network, group, stem, model, shape, setup: for each product, its standard
-            deviation and how fast it falls: with the distance in network sizes, with another
-            group, stem or model, with the distance in the other sizes, with the set-up's parts.
-    """
-
-    sizes: tuple[float, ...]
-    parts: tuple[float, ...]
-    noise: float
-    amplitude: tuple[float, ...]
-    network: tuple[float, ...]
-    group: tuple[float, ...]
-    stem: tuple[float, ...]
-    model: tuple[float, ...]
-    shape: tuple[float, ...]
-    setup: tuple[float, ...]
-
-    @property
-    def likeness(self) -> loops.Likeness:
-        """Return it for loops: how fast each product falls for each reason, and its variance."""
-        reasons = self.network, self.shape, self.group, self.stem, self.model, self.setup
-        return loops.Likeness(np.array(reasons).T.copy(), np.square(np.array(self.amplitude)))
-
-
-@dataclass(frozen=True, slots=True)
-class Kinship:
-    """How set-ups are taken to differ.
-
-    Attributes:
-        common: likeness of measurements in one set-up; its `parts` are the variances that other
-            parts of a set-up add, its `setup` stands for nothing.
-        deviation: likeness of deviations, relative to their variance.
-        alone: what comes on top of the variance of a deviation, and no other measurement shares:
-            without it, a few that nearly agree in what they differ by are carried on to anywhere.
-        names: measurements in two set-ups that their names are worth in saying how they vary.
-        seen: what of the variance that was seen is taken for that of a deviation; the likeness
-            of deviations comes on top.
-        offsets: measurements in two set-ups that their offsets are worth in saying how they differ.
-    """
-
-    common: Kernel
-    deviation: Kernel
-    alone: float
-    names: float
-    seen: float
-    offsets: float
 
 
 @dataclass(frozen=True, slots=True)

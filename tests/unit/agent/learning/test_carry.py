@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from agent.learning.catalogue import catalogue
 from agent.learning.cell import Cell
 from agent.learning.features import NETWORK_SIZES, Frame, frame_of
+from agent.learning.kinship import Kernel, Kinship
 from agent.learning.loops.transfer import Wanted
 from agent.learning.memory import NO_SLOT, Memory, Near
 from agent.learning.paired import Paired
-from agent.learning.transfer import Asked, Carried, Kernel, Kinship, Transfer
+from agent.learning.transfer import Asked, Carried, Transfer
 
 Floats = NDArray[np.float64]
 
