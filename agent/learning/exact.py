@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.linalg.blas import dsymm, dsymv, dtrsm, dtrsv
 from scipy.linalg.lapack import dpotrf, dpotri
 
-from agent.learning.features import PARTS, SIZES, WIDTH, Frame
+from agent.learning.features import LINEAR, PARTS, SIZES, WIDTH, Frame
 from agent.learning.loops import exact as loops
 from agent.learning.loops.compiled import Floats, FloatTable, IntTable
 from agent.learning.memory import NAMES, SHORT, names_of
@@ -39,6 +39,7 @@ and of each of `PARTS`."""
 
 _AMPLITUDE, _NOISE = 0.8, 0.02
 _LAW = np.full(WIDTH, 0.03)
+_LAW[[LINEAR.index("touched"), LINEAR.index("cached")]] = 1.0
 _LAW[:13] = (25.0, 0.06, 0.07, 0.2, 0.07, 0.2, 0.15, 0.18, 0.1, 0.08, 0.13, 0.9, 0.08)
 """Usual standard deviations (log) of what likeness explains and of a measurement, and variances of
 the weights of the law. All of these are the middle of what was fitted to a few hundred rows of

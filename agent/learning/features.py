@@ -18,11 +18,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.learning.cache import USUAL_BYTES, published_values, usual_values
 from agent.learning.catalogue import Catalogue, Sheet
 from agent.learning.cell import Cell
 from agent.learning.identity import number_of
 from agent.learning.names import hints
-from agent.learning.roofline import TRAINING_FACTOR, bytes_per_weight, log_work
+from agent.learning.roofline import (
+    TRAINING_FACTOR,
+    bytes_per_weight,
+    log_sum,
+    log_touched,
+    log_work,
+)
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -88,6 +95,8 @@ LINEAR = (
     "no_seq",
     "no_sheet",
     "idle",
+    "touched",
+    "cached",
 )
 """The columns of `Frame.linear`, in order."""
 
@@ -159,6 +168,7 @@ class Network(NamedTuple):
         lacks: linear columns, four of sizes that are missing.
         lacks_lengths: linear column.
         idle: linear column.
+        cached: log of how many values of its key-value cache one item reads; None if it has none.
     """
 
     model: int
@@ -177,6 +187,7 @@ class Network(NamedTuple):
     lacks: tuple[float, float, float, float]
     lacks_lengths: float
     idle: float
+    cached: float | None
 
 
 class Keys(NamedTuple):
@@ -263,6 +274,7 @@ def _describe(cell: Cell, catalogue: Catalogue) -> tuple[Keys, tuple[float, ...]
         cell.input_size,
         cell.sequence_in,
         cell.sequence_out,
+        cell.kv_values_per_token,
     )
     row = _linear(cell, setup, network)
     known = network.sized + (cell.batch_size is not None) + setup.sheet
@@ -280,9 +292,9 @@ def _network(
         family: what it does.
         architecture: what it is like.
         sizes: parameters, multiply-accumulates, activations, input, tokens read, tokens written,
-            each as in `Cell`.
+            values kept for each token, each as in `Cell`.
     """
-    parameters_m, gmacs_said, activations_m, input_size, sequence_in, sequence_out = sizes
+    parameters_m, gmacs_said, activations_m, input_size, sequence_in, sequence_out, kept = sizes
     stem = _TAG.split(model, maxsplit=1)[0]
     said = hints(stem)
     has_params, params = _log(parameters_m or said.parameters_m, _PARAMS)
@@ -290,6 +302,9 @@ def _network(
     idle = -math.log(said.active)
     params -= idle
     has_gmacs, gmacs = _log(gmacs_said or said.gmacs, _GMACS)
+    has_kept, values = _log(kept or published_values(stem), 0.0)
+    if not has_kept and has_params:
+        has_kept, values = True, math.log(usual_values(math.exp(params + idle)))
     has_acts, acts = _log(activations_m or said.activations_m, 0.0)
     has_input, edge = _log(input_size or said.input_size, _EDGE)
     if said.gmacs and input_size and said.input_size:
@@ -337,6 +352,8 @@ def _network(
         lacks=(1.0 - has_params, 1.0 - has_gmacs, 1.0 - has_acts, 1.0 - has_input),
         lacks_lengths=1.0 - (has_in or has_out),
         idle=idle / 2,
+        # Each token that is written reads what is kept of those before it.
+        cached=values + seq_out + log_sum(seq_in, seq_out - _TWO) if has_kept and has_out else None,
     )
 
 
@@ -416,16 +433,22 @@ def _linear(cell: Cell, setup: Setup, network: Network) -> tuple[float, ...]:
     _, concurrency = _log(cell.concurrency, _CONCURRENCY)
     _, devices = _log(cell.device_count, 0.0)
 
-    operations, moved = log_work(
-        network.gmacs + setup.work_log,
-        network.weights + setup.bytes_log,
-        network.activations + max(setup.bytes_log, _TWO),
-        network.reads - has_batch * batch,
-    )
+    items = has_batch * batch
+    operations, moved = _work(setup, network, items)
     compute = operations - (setup.rates[0] + devices)
-    memory = moved - (setup.rates[1] + devices)
+    bandwidth = setup.rates[1] + devices
+    memory = moved - bandwidth
     here = max(compute, memory)
     reference = max(operations - _REFERENCE[0], moved - _REFERENCE[1])
+
+    # By how much longer it would take if everything that theory says were read as well.
+    touched = cached = 0.0
+    if network.idle:
+        _, more = _work(setup, network, items, log_touched(-2.0 * network.idle, items))
+        touched = max(compute, more - bandwidth) - here
+    if network.cached is not None:
+        width = math.log(bytes_per_weight(cell.kv_precision) or USUAL_BYTES)
+        cached = log_sum(here, network.cached + width - bandwidth) - here
 
     b = (batch - _BATCH) / 2
     p, g, _, _ = network.sizes
@@ -456,6 +479,27 @@ def _linear(cell: Cell, setup: Setup, network: Network) -> tuple[float, ...]:
         network.lacks_lengths,
         1.0 - setup.sheet,
         network.idle,
+        touched / 2,
+        cached / 2,
+    )
+
+
+def _work(
+    setup: Setup, network: Network, items: float, touched: float = 0.0
+) -> tuple[float, float]:
+    """Return the logs of the operations and of the bytes of one item in a batch (log).
+
+    Args:
+        setup: how it is run.
+        network: what is run.
+        items: log of the items in the batch.
+        touched: log of how many weights it reads over those that run for one item.
+    """
+    return log_work(
+        network.gmacs + setup.work_log,
+        network.weights + setup.bytes_log + touched,
+        network.activations + max(setup.bytes_log, _TWO),
+        network.reads - items,
     )
 
 

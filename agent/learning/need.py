@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from agent.learning.cache import USUAL_BYTES, published_values, usual_values
 from agent.learning.cell import Cell
 from agent.learning.roofline import bytes_per_weight
 
 Part = Literal["weights", "kv_cache", "activations"]
-
-_USUAL_BYTES = 2.0
-"""Of a number whose precision nobody said: half precision."""
 
 _TRAINING_COPIES = 4.0
 """Training holds gradients and two moments beside the weights."""
@@ -24,13 +22,6 @@ _ALIVE, _ALIVE_TRAINING = 0.25, 2.0
 
 _UNSAID_SHARE = 0.01
 """What an item takes, relative to the weights, where nothing is said of it: a first guess."""
-
-_LAYER_SHAPE = 128.0
-_GROUPED = 0.25
-"""Width of a transformer over its depth, and key-value heads over heads, where not declared.
-
-Assumptions: the shape is that of Llama 2 and 3; their heads are grouped by 1 to 8.
-"""
 
 
 class Need(NamedTuple):
@@ -74,7 +65,7 @@ def weights_mb(cell: Cell) -> float | None:
     parameters_m = _size(cell.parameters_m)
     if parameters_m is None:
         return None
-    return parameters_m * (bytes_per_weight(cell.precision) or _USUAL_BYTES)
+    return parameters_m * (bytes_per_weight(cell.precision) or USUAL_BYTES)
 
 
 def need_of(cell: Cell) -> Need | None:
@@ -85,10 +76,10 @@ def need_of(cell: Cell) -> Need | None:
     training = cell.task == "training"
     items = _size(cell.batch_size) or 1.0
     activations_m = _size(cell.activations_m)
-    held = max(bytes_per_weight(cell.precision) or _USUAL_BYTES, _USUAL_BYTES)
+    held = max(bytes_per_weight(cell.precision) or USUAL_BYTES, USUAL_BYTES)
     alive = _ALIVE_TRAINING if training else _ALIVE
     values, estimated = _kv_values_per_token(cell)
-    kv_bytes = bytes_per_weight(cell.kv_precision) or _USUAL_BYTES
+    kv_bytes = bytes_per_weight(cell.kv_precision) or USUAL_BYTES
     cache_mb = items * _tokens(cell) * values * kv_bytes / 1e6
     grows = activations_m is not None or cache_mb > 0.0
     return Need(
@@ -121,9 +112,8 @@ def _kv_values_per_token(cell: Cell) -> tuple[float, bool]:
     writes = cell.sequence_out is not None or cell.family == "text_generation"
     if not writes or cell.task == "training" or parameters_m is None:
         return 0.0, False
-    # A transformer has about 12 x depth x width^2 parameters (Kaplan et al. 2020).
-    depth = (parameters_m * 1e6 / (12.0 * _LAYER_SHAPE**2)) ** (1.0 / 3.0)
-    return 2.0 * depth * depth * _LAYER_SHAPE * _GROUPED, True
+    published = published_values(cell.model)
+    return (usual_values(parameters_m), True) if published is None else (published, False)
 
 
 def _tokens(cell: Cell) -> float:

@@ -14,6 +14,9 @@ TRAINING_FACTOR = 3.0
 
 _LOG_FLOPS_PER_GMAC = math.log(2e9)
 
+_MOST_LOG_ITEMS = 40.0
+"""Beyond so many (log), all weights are read of whatever share."""
+
 _BYTES = (
     (re.compile(r"fp32|float32|tf32|\bf32"), 4.0),
     (re.compile(r"int2|\bw2|\bq2|\b2-?bit|\biq2"), 0.25),
@@ -41,6 +44,33 @@ def bytes_per_weight(precision: str | None) -> float | None:
     return None
 
 
+def log_touched(log_share: float, log_batch: float) -> float:
+    """Return the log of how many weights a batch reads, over those that run for one item.
+
+    Of a mixture of experts each item chooses some, and what any of them chose is read: with a share
+    s for each, the share of a batch of B is 1 - (1 - s)**B where they choose independently.
+
+    Args:
+        log_share: of the weights, those that run for one item; below 0.
+        log_batch: of the items.
+
+    Examples:
+        >>> log_touched(math.log(0.25), 0.0)
+        0.0
+        >>> round(math.exp(log_touched(math.log(0.25), math.log(64.0))), 3)
+        4.0
+    """
+    batch = math.exp(min(log_batch, _MOST_LOG_ITEMS))
+    none = batch * math.log1p(-math.exp(log_share))
+    return max(0.0, math.log(-math.expm1(none)) - log_share)
+
+
+def log_sum(log_one: float, log_other: float) -> float:
+    """Return the log of a sum by the logs of what is added."""
+    most, least = max(log_one, log_other), min(log_one, log_other)
+    return most + math.log1p(math.exp(least - most))
+
+
 def log_work(
     log_gmacs: float, log_weight_bytes: float, log_activation_bytes: float, log_reads: float
 ) -> tuple[float, float]:
@@ -54,9 +84,5 @@ def log_work(
         log_activation_bytes: of the activation bytes that one item moves.
         log_reads: of how often one item's share of the batch reads the weights.
     """
-    weights = log_weight_bytes + log_reads
-    if weights >= log_activation_bytes:
-        most, least = weights, log_activation_bytes
-    else:
-        most, least = log_activation_bytes, weights
-    return _LOG_FLOPS_PER_GMAC + log_gmacs, most + math.log1p(math.exp(least - most))
+    moved = log_sum(log_weight_bytes + log_reads, log_activation_bytes)
+    return _LOG_FLOPS_PER_GMAC + log_gmacs, moved

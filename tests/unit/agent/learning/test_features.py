@@ -149,3 +149,51 @@ def test_squares_of_sizes_stop_where_nothing_is_usual() -> None:
     for column in ("gmacs_gmacs", "acts_acts", "gmacs_acts"):
         assert vast[LINEAR.index(column)] == vaster[LINEAR.index(column)]
     assert vaster[LINEAR.index("gmacs")] > vast[LINEAR.index("gmacs")]
+
+
+WRITES = Cell(
+    "a",
+    "nvidia-a100",
+    family="text_generation",
+    parameters_m=8_000.0,
+    precision="fp16",
+    batch_size=1.0,
+    sequence_in=1_024.0,
+    sequence_out=1_024.0,
+)
+MIXTURE = WRITES._replace(model="b-30B-A3B", parameters_m=30_000.0)
+
+
+def column(name: str, *cells: Cell) -> list[float]:
+    found: list[float] = frame_of(cells, catalogue()).linear[:, LINEAR.index(name)].tolist()
+    return found
+
+
+def test_a_batch_touches_more_experts_than_an_item_until_it_is_bound_by_operations() -> None:
+    sizes = (1.0, 4.0, 16.0, 64.0, 100_000.0)
+    cells = [MIXTURE._replace(batch_size=size) for size in sizes]
+    one, few, more, many, most = column("touched", *cells)
+
+    assert one == 0.0
+    assert 0.0 < few < more < math.log(10.0) / 2
+    assert most == 0.0 < many
+    assert column("touched", WRITES, WRITES._replace(batch_size=64.0)) == [0.0, 0.0]
+
+
+def test_a_cache_takes_time_with_context_batch_and_values() -> None:
+    longer = WRITES._replace(sequence_in=8_192.0)
+    together = WRITES._replace(batch_size=64.0)
+    every_head = WRITES._replace(kv_values_per_token=262_144.0)
+    narrow = WRITES._replace(kv_precision="fp8")
+    alone, *more, less = column("cached", WRITES, longer, together, every_head, narrow)
+
+    assert 0.0 < less < alone < min(more)
+
+
+def test_what_keeps_nothing_reads_no_cache() -> None:
+    embeds = WRITES._replace(sequence_out=None)
+    sizeless = WRITES._replace(parameters_m=None)
+    public = sizeless._replace(model="meta-llama/Meta-Llama-3-8B")
+
+    assert column("cached", FULL, embeds, sizeless) == [0.0, 0.0, 0.0]
+    assert column("cached", public) > [0.0]
