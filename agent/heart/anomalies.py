@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -138,6 +138,9 @@ class Seen(NamedTuple):
 class _Hardware:
     """The newest measurements on one hardware.
 
+    Attributes:
+        drifted: log record of the last measurement that made a drift of all of it certain.
+
     Without slots, so that snapshots pickle each by itself; see `agent.pieces`.
     """
 
@@ -150,6 +153,7 @@ class _Hardware:
     fallen: dict[Setting, int] = field(default_factory=dict)
     setups: dict[Setting, Setting] = field(default_factory=dict)
     count: int = 0
+    drifted: int = -1
 
     def only(self, setup: Setting) -> Setting:
         """Return the one that is equal, if there is any: to compare the same takes no time."""
@@ -231,8 +235,10 @@ class Anomalies:
         own.append(seen)
         _forget_oldest(self._sources, _SOURCES)
         yield from self._outlier(here, seen)
+        if any(one.setup is None for one in drifts):
+            here.drifted = seen.seq
         explained = (
-            self._poisoned(here, seen, drifts)
+            self._poisoned(here, seen)
             or self._fallen_back(here, seen, drifts, elsewhere)
             or self._throttled(here, seen)
         )
@@ -261,8 +267,8 @@ class Anomalies:
         if seen.far > (self._farthest.get() or 0.0):
             here.outlier, here.since_outlier = seen, 0
 
-    def _poisoned(self, here: _Hardware, seen: Seen, drifts: Sequence[Drifted]) -> Alert | None:
-        if any(one.setup is None for one in drifts):
+    def _poisoned(self, here: _Hardware, seen: Seen) -> Alert | None:
+        if here.drifted == seen.seq:
             # It is the hardware: what was off on it until now is held against nobody.
             for source in dict.fromkeys(one.source for one in here.newest):
                 theirs = self._sources.get(source, deque())
@@ -306,10 +312,12 @@ class Anomalies:
     ) -> Alert | None:
         if _just_told(here, "fallback_backend") or _just_told(here, "drift"):
             return None
-        if any(one.setup is None for one in drifts):
+        if here.drifted == seen.seq:
             return None
         setup = seen.setup
-        alike = (one for one in reversed(here.newest) if one.setup == setup)
+        # What was slow until it drifted was slow with all of the hardware.
+        since_drift = takewhile(lambda one: one.seq > here.drifted, reversed(here.newest))
+        alike = (one for one in since_drift if one.setup == setup)
         newest = list(islice(alike, _AT_MOST))[::-1]
         slow = newest[_turn(newest) :]
         drifted = any(one.setup is not None and one.factor < 1 for one in drifts)

@@ -284,6 +284,19 @@ def test_a_drift_of_the_whole_hardware_is_no_fallback() -> None:
     assert world.kinds() == ["drift"]
 
 
+def test_what_was_slow_before_a_drift_of_the_hardware_makes_no_fallback_after_it(
+    world: World,
+) -> None:
+    whole = Drifted("throughput_per_s", "gpu-1", None, 0.75, 8)
+    for number in range(8):
+        drifts = [whole] if number == 7 else []
+        world.measure(-3.0, precision="fp16", drifts=drifts, fits=(70.0, 80.0))
+    for number in range(60):
+        precision, surprise = ("fp32", 0.0) if number % 15 else ("fp16", -0.6)
+        world.measure(surprise, precision=precision, fits=(70.0, 80.0))
+    assert world.kinds() == ["drift"]
+
+
 def test_two_measurements_far_off_are_no_fallback(world: World) -> None:
     for number in range(40):
         far = number in (20, 28)
