@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
@@ -162,8 +162,9 @@ class _Hardware:
         return found
 
 
-Elsewhere = Callable[[Cell, Sequence[Setting]], Mapping[str, tuple[float, float]]]
-"""Given a cell and other set-ups, returns the predicted interval of its speed in each, by name."""
+Elsewhere = Callable[[Sequence[Cell], Sequence[Setting]], list[dict[str, tuple[float, float]]]]
+"""Given cells and other set-ups, returns of each cell the predicted interval of its speed in each
+set-up, by the set-up's name."""
 
 
 class Anomalies:
@@ -407,21 +408,26 @@ class Anomalies:
 
 
 def elsewhere(
-    predictor: Predictor, observation: Observation, cell: Cell, setups: Sequence[Setting]
-) -> dict[str, tuple[float, float]]:
-    """Return the predicted interval of a cell's speed in other set-ups, by their names."""
+    predictor: Predictor,
+    observation: Observation,
+    cells: Sequence[Cell],
+    setups: Sequence[Setting],
+) -> list[dict[str, tuple[float, float]]]:
+    """Return the predicted intervals of cells' speed in other set-ups, by their names."""
     metric, units = _metric_of_speed(observation)
-    cells = [
+    asked = [
         cell._replace(precision=precision, runtime=runtime, runtime_options=options)
+        for cell in cells
         for precision, runtime, options in setups
     ]
-    found = predictor.predict(cells, (metric,), units)
-    return {
-        _words(setup): ends
-        for setup, one in zip(setups, found, strict=True)
-        if (estimate := one.get(metric)) is not None
-        and (ends := _as_speed(metric, estimate.low, estimate.high))
-    }
+    # All at once: one by one they would hold up the loop for longer than it may stand still.
+    found = iter(predictor.predict(asked, (metric,), units))
+    told: list[dict[str, tuple[float, float]]] = []
+    for _ in cells:
+        each = zip(setups, found, strict=False)
+        known = ((setup, one[metric]) for setup, one in each if metric in one)
+        told.append({_words(setup): _as_speed(metric, one.low, one.high) for setup, one in known})
+    return told
 
 
 def _against(predictor: Predictor, observation: Observation) -> float | None:
@@ -562,14 +568,16 @@ def _best_fit(
     """
     apart: dict[str, list[float]] = {}
     hits: dict[str, int] = {}
-    for one in slow:
-        for name, (low, high) in elsewhere(one.cell, setups).items():
+    before = before[-_AT_MOST:]
+    told = elsewhere([one.cell for one in (*slow, *before)], setups)
+    for one, intervals in zip(slow, told, strict=False):
+        for name, (low, high) in intervals.items():
             apart.setdefault(name, []).append(abs(math.log(one.value / math.sqrt(low * high))))
             hits[name] = hits.get(name, 0) + (low <= one.value <= high)
     # Predictions of the slow cells have followed them by now; those of earlier ones have less.
     slower: dict[str, list[float]] = {}
-    for one in before[-_AT_MOST:]:
-        for name, (low, high) in elsewhere(one.cell, setups).items():
+    for one, intervals in zip(before, told[len(slow) :], strict=True):
+        for name, (low, high) in intervals.items():
             slower.setdefault(name, []).append(math.log(math.sqrt(low * high) / one.value))
     enough = _EXPLAINED * statistics.median(one.error for one in slow)
     fitting = [

@@ -51,8 +51,10 @@ class World:
         self.number += 1
         cell = Cell(model=f"m{self.number % 7}", hardware="gpu-1", precision=precision)
 
-        def elsewhere(_: Cell, setups: Sequence[Setting]) -> dict[str, tuple[float, float]]:
-            return {"fp32": fits} if setups else {}
+        def elsewhere(
+            cells: Sequence[Cell], setups: Sequence[Setting]
+        ) -> list[dict[str, tuple[float, float]]]:
+            return [{"fp32": fits} if setups else {} for _ in cells]
 
         error = surprise * half_width
 
