@@ -9,8 +9,8 @@ PEERS := $(VENV)/.ready-bench
 PYTHON ?= $(shell tools/find-python.sh)
 PYTEST_ARGS ?=
 # Much of the suite waits, for brokers and browsers: one process more than cores does not crowd.
-# These come first, as they are listed: files of few tests that take long would end up last, one
-# after another, if files of many tests came before them.
+# Those tests come first, in the order of their folders (--no-loadscope-reorder): files of few tests
+# that take long would end up last, one after another, if files of many tests came before them.
 TEST_PROCESSES ?= $(shell expr 1 + $$(nproc 2>/dev/null || echo 2))
 MODELS ?= build/models
 # The floor stands a little under what the suite reaches, so that it catches what is untested.

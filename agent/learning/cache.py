@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache, lru_cache
 from typing import Final
 
-from agent.learning.tables import aliases, shipped_rows, words
+from agent.learning.tables import Spelt, aliases, shipped_rows
 
 USUAL_BYTES: Final = 2.0
 """Of a number whose precision nobody said: half precision."""
@@ -37,14 +37,7 @@ def published_values(model: str) -> float | None:
         >>> published_values("my own network") is None
         True
     """
-    said = words(model.rpartition("/")[2])
-    known, longest = _transformers()
-    for count in range(min(longest, len(said)), 0, -1):
-        for start in range(len(said) - count + 1):
-            found = known.get(said[start : start + count])
-            if found is not None:
-                return found
-    return None
+    return _transformers().within(model.rpartition("/")[2])
 
 
 def usual_values(parameters_m: float) -> float:
@@ -57,14 +50,13 @@ def usual_values(parameters_m: float) -> float:
 
 
 @cache
-def _transformers() -> tuple[dict[tuple[str, ...], float], int]:
-    """Return what the shipped networks keep, by the words of names, and how many these are."""
-    known = {
-        words(spelling): 2.0 * int(row["layers"]) * int(row["kv_heads"]) * int(row["head_size"])
+def _transformers() -> Spelt[float]:
+    """Return what the shipped networks keep."""
+    return Spelt(
+        (spelling, 2.0 * int(row["layers"]) * int(row["kv_heads"]) * int(row["head_size"]))
         for row in shipped_rows("transformers.csv")
         for spelling in (row["name"], *aliases(row))
-    }
-    return known, max(map(len, known))
+    )
 
 
 # Read with the module, once: the first prediction would otherwise open a file on the event loop.

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-from agent.learning.tables import aliases, number, shipped_rows, words
+from agent.learning.tables import Spelt, aliases, number, shipped_rows
 
 _MIG_SLICES = 7
 """Compute slices of an NVIDIA GPU that can be partitioned (Multi-Instance GPU user guide)."""
@@ -45,15 +45,12 @@ class Catalogue:
     """
 
     def __init__(self, sheets: Iterable[Sheet]) -> None:
-        self._by_words: dict[tuple[str, ...], Sheet] = {}
-        for sheet in sheets:
-            for spelling in (sheet.name, *sheet.aliases):
-                if spelled := words(spelling):
-                    self._by_words[spelled] = sheet
-        self._longest = max(map(len, self._by_words), default=0)
+        self._spelt = Spelt(
+            (spelling, sheet) for sheet in sheets for spelling in (sheet.name, *sheet.aliases)
+        )
 
     def __len__(self) -> int:
-        return len({id(sheet) for sheet in self._by_words.values()})
+        return len(self._spelt)
 
     def find(self, hardware: str) -> Sheet | None:
         """Return the data sheet of hardware, scaled to a partition where the name says so."""
@@ -61,13 +58,8 @@ class Catalogue:
 
     def search(self, hardware: str) -> Sheet | None:
         """Do what `find` does, without remembering it."""
-        asked = words(hardware)
-        for length in range(min(self._longest, len(asked)), 0, -1):
-            for start in range(len(asked) - length + 1):
-                sheet = self._by_words.get(asked[start : start + length])
-                if sheet is not None:
-                    return _partition(sheet, hardware)
-        return None
+        sheet = self._spelt.within(hardware)
+        return None if sheet is None else _partition(sheet, hardware)
 
 
 @lru_cache(maxsize=16_384)

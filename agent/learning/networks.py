@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from agent.learning.tables import WORD, aliases, number, shipped_rows, words
+from agent.learning.tables import WORD, Spelt, aliases, number, shipped_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +43,21 @@ def known_network(name: str) -> tuple[Published, str] | None:
     """
     text = name.casefold().rpartition("/")[2]
     found = list(WORD.finditer(text))
-    networks, longest = _networks()
-    for count in range(min(longest, len(found)), 0, -1):
-        network = networks.get(tuple(word[0] for word in found[:count]))
-        if network is not None:
-            return network, text[found[count - 1].end() :]
-    return None
+    known = _networks().beginning(tuple(word[0] for word in found))
+    if known is None:
+        return None
+    network, count = known
+    return network, text[found[count - 1].end() :]
 
 
 @cache
-def _networks() -> tuple[dict[tuple[str, ...], Published], int]:
-    """Return the shipped networks by the words of their names, and how many words there are."""
-    networks = {
-        words(spelling): _published(row)
+def _networks() -> Spelt[Published]:
+    """Return the shipped networks."""
+    return Spelt(
+        (spelling, _published(row))
         for row in shipped_rows("networks.csv")
         for spelling in (row["name"], *aliases(row))
-    }
-    return networks, max(map(len, networks))
+    )
 
 
 def _published(row: Mapping[str, str]) -> Published:
