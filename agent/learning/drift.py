@@ -21,6 +21,10 @@ _SLACK = 0.75
 _ALARM = 14.0
 """Sum at which a shift is announced: about e^(2 * slack * alarm) stationary events apart."""
 
+_WARNED, _WATCHED = 5.0, 100
+"""Sum at which a shift is announced on hardware that has shifted for another task, and for how many
+events after that: what slows one mostly slows the other."""
+
 _CUT = 3.0
 _SETTLED = 30
 """Events before which errors say more about the learner than about what it learns."""
@@ -66,7 +70,9 @@ class _Side:
     parts: list[int] = field(default_factory=list)
     events: list[int] = field(default_factory=list)
 
-    def add(self, score: float, error: float, usual: float, event: int, part: int) -> bool:
+    def add(
+        self, score: float, error: float, usual: float, event: int, part: int, alarm: float
+    ) -> bool:
         self.total = max(0.0, self.total + score - _SLACK)
         if self.total == 0.0 or len(self.errors) >= _LONGEST:
             self.clear()
@@ -74,7 +80,7 @@ class _Side:
         self.errors.append((error, usual))
         self.parts.append(part)
         self.events.append(event)
-        return self.total > _ALARM and not self._of_one_part()
+        return self.total > alarm and not self._of_one_part()
 
     def clear(self) -> None:
         self.total = 0.0
@@ -107,6 +113,7 @@ class _Stream:
         doubt: variance of what is left.
         wide: log of the usual error beside the doubt of neighbours, as it was before the sum that
             leads began to grow.
+        watched: events for which it is watched more closely.
     """
 
     up: _Side
@@ -116,6 +123,7 @@ class _Stream:
     left: list[tuple[float, float]] = field(default_factory=list)
     doubt: float = 0.0
     wide: float | None = None
+    watched: int = 0
 
     def usual(self, error: float, usual: float, doubt: float) -> float:
         """Return the usual error as it was before the sum that leads began to grow.
@@ -164,6 +172,13 @@ class Drift:
                 stream.up.clear()
                 stream.down.clear()
 
+    def warn(self, keys: Iterable[int]) -> None:
+        """Watch streams more closely, because something else on their hardware has shifted."""
+        for key in keys:
+            stream = self._streams.get(key)
+            if stream is not None and not stream.shown:
+                stream.watched = _WATCHED
+
     def forget(self, key: int) -> None:
         """Forget a stream; another one may have its key."""
         self._streams.pop(key, None)
@@ -194,15 +209,20 @@ class Drift:
             correction = self._look_again(stream, error, usual, event)
             if correction is not None:
                 return correction
+        alarm = _WARNED if stream.watched else _ALARM
+        stream.watched -= stream.watched > 0
         score = min(max(error / usual, -_CUT), _CUT)
         for side, signed in ((stream.up, score), (stream.down, -score)):
             # A side at rest stays so by what is no sign of a shift.
-            if (side.total or signed > _SLACK) and side.add(signed, error, usual, event, part):
+            if not side.total and signed <= _SLACK:
+                continue
+            if side.add(signed, error, usual, event, part, alarm):
                 size, _ = _middle(side.errors, _VARIES)
                 shift = Shift(size, tuple(side.events))
                 stream.up.clear()
                 stream.down.clear()
                 stream.shown, stream.left, stream.doubt = list(shift.events), [], _GUESSED**2
+                stream.watched = 0
                 return shift
         return None
 

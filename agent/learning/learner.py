@@ -561,6 +561,8 @@ class Learner:
             shifted = self._shifted(metric, path, wrong, width / DEVIATIONS, doubt)
             if shifted is not None:
                 learnt.shifts.append(shifted)
+                if shifted.whole:
+                    self._drift.warn(self._other_tasks(event.domains[at[one]], frame.keys[0]))
                 # What stood in the way of this event has moved: it is no surprise any more.
                 bounded[one] = False
         reach[~bounded] = np.inf
@@ -568,6 +570,12 @@ class Learner:
         event.z[at] = centre[0] + taken
         event.doubt[at] = np.square(np.maximum(np.abs(error) - _BELIEVED * reach, 0.0))
         return learnt
+
+    def _other_tasks(self, domain: Domain, keys: Keys) -> list[int]:
+        """Return the rows of an event's hardware for other tasks than its own."""
+        tasks = self._units.tasks(domain.slot)
+        found = [self._scopes.find(task.key ^ keys.hardware, 0) for task in tasks if task != domain]
+        return [row for row in found if row]
 
     def _pretend(
         self,

@@ -59,6 +59,10 @@ class Units:
         counts = self._counts[slot]
         return self._domains[slot][max(counts, key=counts.__getitem__)]
 
+    def tasks(self, slot: int) -> list[Domain]:
+        """Return the domains of a slot, one for each task."""
+        return list(self._domains[slot].values())
+
     def add(self, metric: int, unit: str, task: int) -> tuple[Domain, bool, bool]:
         """Count one measurement.
 

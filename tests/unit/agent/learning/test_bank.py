@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 import pickle
 import random
@@ -402,6 +403,35 @@ def test_a_shift_of_the_hardware_is_announced_and_recovered_from(
     assert first.factor == pytest.approx(0.7, abs=0.1)
     assert median(errors[:8]) > 0.2
     assert median(errors[60:100]) < 0.1
+
+
+def test_hardware_that_has_shifted_for_one_task_is_watched_for_others(
+    world: list[Observation],
+) -> None:
+    def trained(one: Observation, speed: float = 1.0) -> Observation:
+        cell = one.cell._replace(task="training")
+        return replace(one, cell=cell, metrics={RATE: 0.3 * speed * one.metrics[RATE]})
+
+    def slower(one: Observation) -> Observation:
+        return replace(one, metrics={RATE: 0.7 * one.metrics[RATE]})
+
+    slow = world[0].cell.hardware
+    bank = taught([each for one in world[:600] for each in (one, trained(one))])
+    rest = [one for one in world[600:] if one.cell.hardware == slow]
+    unwarned = copy.deepcopy(bank)
+    for one in rest:
+        bank.learn(slower(one))
+        if bank.take_drifts():
+            break
+
+    def noticed(bank: Bank) -> int:
+        for count, one in enumerate(rest, 1):
+            bank.learn(trained(one, 0.8))
+            if any(one.hardware == slow and one.setup is None for one in bank.take_drifts()):
+                return count
+        raise AssertionError("it is noticed")
+
+    assert noticed(bank) < noticed(unwarned)
 
 
 def test_an_answer_never_depends_on_the_cells_beside_it(

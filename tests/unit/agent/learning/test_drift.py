@@ -51,6 +51,30 @@ def test_the_first_events_say_nothing() -> None:
     assert stream(Drift(), [1.0] * 30) is None
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_what_has_shifted_for_another_task_is_found_sooner(seed: int) -> None:
+    alone, warned = Drift(), Drift()
+    for drift in (alone, warned):
+        assert stream(drift, noise(seed, 300)) is None
+    warned.warn([1, 2])
+    shifted = noise(seed + 100, 60, -0.2)
+
+    found, sooner = stream(alone, shifted, 300), stream(warned, shifted, 300)
+
+    assert found is not None
+    assert sooner is not None
+    assert 2 * sooner[0] <= found[0] + 2
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_warning_is_no_shift(seed: int) -> None:
+    drift = Drift()
+    assert stream(drift, noise(seed, 300)) is None
+    drift.warn([1])
+
+    assert stream(drift, noise(seed + 100, 1000), 300) is None
+
+
 def test_calm_starts_anew() -> None:
     drift = Drift()
     stream(drift, noise(1, 100))
