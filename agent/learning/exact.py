@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from scipy.linalg.blas import dsymm, dsymv, dtrsm, dtrsv
 from scipy.linalg.lapack import dpotrf, dpotri
 
-from agent.learning.features import LINEAR, PARTS, SIZES, WIDTH, Frame
+from agent.learning.features import LINEAR, NAMES, PARTS, SIZES, WIDTH, Frame
 from agent.learning.loops import exact as loops
 from agent.learning.loops.compiled import Floats, FloatTable, IntTable
-from agent.learning.memory import NAMES, SHORT, names_of
 
 Integers = NDArray[np.int64]
 
@@ -85,11 +84,7 @@ class Cells(NamedTuple):
     @classmethod
     def of(cls, frame: Frame) -> Cells:
         """Return the features of a frame."""
-        parts = np.array([one.parts for one in frame.keys]) & SHORT
-        names = np.concatenate(
-            (names_of(frame), parts), axis=1, dtype=np.int32, casting="same_kind"
-        )
-        return cls(frame.sizes.astype(float), names, frame.linear)
+        return cls(frame.sizes.astype(float), frame.names, frame.linear)
 
     def at(self, places: Integers | slice) -> Cells:
         """Return some of them."""

@@ -33,6 +33,7 @@ from agent.learning.roofline import (
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
+Names = NDArray[np.int32]
 Integers = NDArray[np.int64]
 
 _TAG = re.compile(r"\.(?=[A-Za-z])")
@@ -121,6 +122,12 @@ PARTS = (
     "runtime name",
 )
 """What makes a set-up; of its options each by itself, as far as they are told apart."""
+
+NAMES = ("group", "stem", "model")
+"""What a network is recognised by besides its sizes."""
+
+_SHORT = (1 << 31) - 1
+"""Of a number, what is kept to tell names apart."""
 
 _OPTIONS = 3
 _BETWEEN = re.compile(r"\s*[/,;]\s*")
@@ -227,12 +234,14 @@ class Frame:
         keys: `n` identities.
         linear: `(n, WIDTH)`, finite.
         sizes: `(n, len(SIZES))`, the linear columns of that name.
+        names: `(n, len(NAMES) + len(PARTS))`, in short numbers: equal ones mean the same name.
         missing: `(n,)`, the share of describing features that had to be imputed.
     """
 
     keys: list[Keys]
     linear: Floats
     sizes: Singles
+    names: Names
     missing: Floats
 
     def __len__(self) -> int:
@@ -242,18 +251,22 @@ class Frame:
 def frame_of(cells: Sequence[Cell], catalogue: Catalogue) -> Frame:
     """Return the features of cells; any number or name may be missing or never seen before."""
     described = [_describe(cell, catalogue) for cell in cells]
-    linear = np.array([row for _, row, _ in described])
+    every, rows, named, missing = zip(*described, strict=True)
+    linear = np.array(rows)
     return Frame(
-        [keys for keys, _, _ in described],
+        list(every),
         linear,
         linear[:, 1:10].astype(np.float32),
-        np.array([missing for _, _, missing in described]),
+        np.array(named, dtype=np.int32),
+        np.array(missing),
     )
 
 
 @lru_cache(maxsize=4096)
-def _describe(cell: Cell, catalogue: Catalogue) -> tuple[Keys, tuple[float, ...], float]:
-    """Return keys, linear row and missing share; the same cells are asked for again and again."""
+def _describe(
+    cell: Cell, catalogue: Catalogue
+) -> tuple[Keys, tuple[float, ...], tuple[int, ...], float]:
+    """Return a line of each array of a frame; the same cells are asked for again and again."""
     setup = _setup(
         catalogue,
         cell.hardware,
@@ -278,7 +291,9 @@ def _describe(cell: Cell, catalogue: Catalogue) -> tuple[Keys, tuple[float, ...]
     )
     row = _linear(cell, setup, network)
     known = network.sized + (cell.batch_size is not None) + setup.sheet
-    return _keys(cell, setup, network, row[5]), row, 1.0 - known / 3.0
+    keys = _keys(cell, setup, network, row[5])
+    names = tuple(one & _SHORT for one in (keys.group, keys.stem, keys.model, *keys.parts))
+    return keys, row, names, 1.0 - known / 3.0
 
 
 @lru_cache(maxsize=16_384)

@@ -159,11 +159,10 @@ class Intervals:
 
     def _where(self, cells: Standing, paths: Integers, reasons: Floats) -> loops.Where:
         """Return where errors belong, one for each of what stands in the last axes but one."""
-        # Row 0 stands for nothing, as its first node does for all kinds.
-        nodes = np.where(paths > 0, self._kinds * paths + cells.kinds[..., None], 0)
+        count = cells.kinds.size
         return loops.Where(
-            (cells.domains * self._kinds + cells.kinds).reshape(-1),
+            cells.domains.reshape(-1),
             cells.kinds.reshape(-1),
-            nodes.reshape(cells.kinds.size, -1),
-            reasons.reshape(cells.kinds.size, -1),
+            paths.reshape(count, -1),
+            reasons.reshape(count, -1),
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from agent.learning.drift import Drift, Shift
 from agent.learning.features import (
     BIAS,
     LINEAR,
+    NAMES,
     SPEED,
     TIME,
     WIDTH,
@@ -22,16 +22,15 @@ from agent.learning.features import (
 from agent.learning.intervals import DEVIATIONS, Intervals, Standing
 from agent.learning.kinship import KINSHIP
 from agent.learning.loops import pairs
+from agent.learning.loops.own import Expected, Others, Wrong, mix
 from agent.learning.loops.transfer import Wanted
-from agent.learning.memory import NAMES, NO_SLOT, Memory, Near, names_of
+from agent.learning.memory import NO_SLOT, Memory, Near
 from agent.learning.mixed import MixedModel
 from agent.learning.own import Measured, Own
 from agent.learning.paired import Paired
 from agent.learning.reasons import (
     FIRMNESS,
     KINDS,
-    LEAST_DOUBT,
-    MOST_DOUBT,
     PRIORS,
     STRANGE,
     kinds_of,
@@ -83,23 +82,11 @@ _YOUNG = 10
 _SHIFT = 0.05
 """The smallest shift (log) that is worth an announcement."""
 
-_BEYOND = np.log(100.0)
-"""How far outside of all measured values of its domain a prediction may lie (log)."""
-
-_CORRECTION = 6.0
-"""How far the process may move what the law says (log)."""
-
 _APART = 0.4
 """How fast a pair of measurements loses weight with the distance of their sizes."""
 
-_FLOOR = 0.02
-"""Added to doubts before one is compared with another."""
-
 _UP = 400
 """Measurements of a set-up from which on nothing is learnt of how it differs from its like."""
-
-_DOUBT_TAKEN = 2.5
-"""Doubt of neighbours that goes with the deviation left by what is taken over."""
 
 _PRETEND = 11
 """Of so many events, one is predicted as if its network, and as if all of its group, had never
@@ -215,24 +202,6 @@ class _Event:
     doubt: Floats
 
 
-class _Expected(NamedTuple):
-    """What is expected of `m` metrics of `n` cells, in log space.
-
-    Attributes:
-        centre: `(n, m)`.
-        doubts: `(n, m)`, what neighbours leave, within bounds.
-        others: `(n, m)`, what would be expected without the processes of the domains.
-        alone: `(n, m)`, what those say; the same where there are none.
-        less: `(n, m)`, log of how many times less doubt they leave.
-    """
-
-    centre: Floats
-    doubts: Floats
-    others: Floats
-    alone: Floats
-    less: Floats
-
-
 class Learner:
     """Learns the logs of metrics, event by event, for all of their domains.
 
@@ -344,10 +313,11 @@ class Learner:
         slots = np.stack([one for _, one in chosen], axis=1)
         named, paths = self._paths(frame.keys, slots)
         line = np.arange(len(counts))[:, None]
-        own = counts.transpose(0, 2, 1)[line, np.minimum(slots, counts.shape[2] - 1)]
-        centre, doubts, *_ = self._centre(frame, numbers, slots, paths, own)
+        own = np.ascontiguousarray(counts.transpose(0, 2, 1)[line, slots])
+        kinds = kinds_of(own)
+        centre, doubts, *_ = self._centre(frame, numbers, slots, paths, own, kinds)
         reasons = reasons_of(own, frame, doubts)
-        standing = Standing(self._law.numbers(paths[..., 0]), kinds_of(own))
+        standing = Standing(self._law.numbers(paths[..., 0]), kinds)
         half_width, confidence = self._intervals.half_widths(standing, paths, reasons)
         # Nobody has measured how wrong one is where neither model nor hardware is known.
         stranger = (own[..., MODEL] == 0) & (own[..., HARDWARE] == 0)
@@ -457,44 +427,28 @@ class Learner:
         slots: Integers,
         paths: Integers,
         own: Counts,
+        kinds: Integers,
         *,
         without: int | None = None,
-    ) -> _Expected:
+    ) -> Expected:
         """Return what is expected of cells, of whose like `(n, m, 8)` so many were measured.
 
         Of a frame of one, also what would be expected `without` what has one of its names, given
-        as a column of `memory.NAMES`; laws and offsets still rest on that.
+        as a column of `NAMES`; laws and offsets still rest on that.
         """
-        grown, kinds = own[..., SETUP], kinds_of(own)
         near = self._memory.near(frame.keys)
         if without is not None:
-            left = self._memory.names[near.rows, without] != names_of(frame)[0, without]
+            left = self._memory.names[near.rows, without] != frame.names[0, without]
             near = Near(*(each[left] for each in near))
         law, offset = self._law.law(frame.linear, paths[..., 0]), self._law.offset_of(paths)
         # Compiled loops take what lies one behind the other.
         slots, setups = np.ascontiguousarray(slots), np.ascontiguousarray(paths[..., 2])
         wanted = Wanted(metrics, slots, setups, law, offset, self._law.offset)
         carried = self._transfer.carry(self._memory, self._paired, Asked(frame, near, wanted))
-        spread = _DOUBT_TAKEN * carried.spread
-        centre = law + offset
-        centre += np.minimum(np.maximum(carried.expected, -_CORRECTION), _CORRECTION)
-        others = alone = centre
-        less = np.zeros_like(centre)
-        if without is None:
-            told = self._own.told(frame, paths, kinds)
-        else:
-            told = self._own.told_without(frame, paths, kinds, without)
-        if told is not None:
-            alone = np.where(told.known, told.mean, others)
-            less = _less(spread, told.spread)
-            share = told.known * _counted(told.odds + less)
-            centre = others + share * (alone - others)
-            mixed = spread ** (1.0 - share) * told.spread**share
-            spread = np.where(grown > 0, mixed, np.maximum(spread, mixed))
-        bounds = self._ranges[paths[..., 0]]
-        centre = np.minimum(np.maximum(centre, bounds[..., 0] - _BEYOND), bounds[..., 1] + _BEYOND)
-        doubts = np.minimum(np.maximum(spread, LEAST_DOUBT), MOST_DOUBT)
-        return _Expected(centre, doubts, others, alone, less)
+        told = self._own.told(frame, paths, kinds, without=without)
+        expected = Expected(*np.empty((len(Expected._fields), *law.shape)))
+        mix(expected, Others(law, offset, *carried), told, own, paths, self._ranges)
+        return expected
 
     def _pair(self, frame: Frame, event: _Event, kin: Integers) -> None:
         """Learn from the same network in other set-ups, `kin`, how this one differs from them."""
@@ -532,18 +486,17 @@ class Learner:
             at: `(p,)`, which of its metrics are predicted.
         """
         metrics, slots, paths = event.metrics[at], event.slots[at], event.paths[at]
-        counts = self._support.of(frame.keys)
-        own = counts[0, :, np.minimum(slots, counts.shape[2] - 1)][None]
-        expected = self._centre(frame, metrics, slots[None], paths[None], own)
+        own = np.ascontiguousarray(self._support.of(frame.keys)[0].T[slots])[None]
+        kinds = kinds_of(own)
+        expected = self._centre(frame, metrics, slots[None], paths[None], own, kinds)
         centre, doubts = expected.centre, expected.doubts
         reasons = reasons_of(own, frame, doubts)[0]
         error = event.z[at] - centre[0]
-        kinds = kinds_of(own)[0]
-        standing = Standing(self._law.numbers(paths[:, 0]), kinds)
+        standing = Standing(self._law.numbers(paths[:, 0]), kinds[0])
         half_width = self._intervals.learn(standing, paths, reasons, error)
         if not self._memory.next_event % _PRETEND:
             self._pretend(frame, metrics, slots, paths, own, event.z[at])
-        self._judge(paths, kinds, expected, event.z[at], np.ones(len(at)))
+        self._judge(paths, kinds[0], expected, event.z[at], np.ones(len(at)))
         learnt = Learnt()
         reach = np.maximum(_CLIP, _CLIP_WIDTHS * half_width)
         bounded = own[0, :, SETUP] >= _YOUNG
@@ -613,29 +566,31 @@ class Learner:
             at = np.flatnonzero(known & (left_out <= most))
             if not len(at):
                 continue
-            strange = np.full(len(at), STRANGE)
+            path, strange = paths[at], np.full(len(at), STRANGE)
+            counts = np.ascontiguousarray(unknown[:, at])
             expected = self._centre(
                 frame,
                 metrics[at],
                 slots[None, at],
-                paths[None, at],
-                unknown[:, at],
+                path[None],
+                counts,
+                strange[None],
                 without=column,
             )
-            reasons = reasons_of(unknown[:, at], frame, expected.doubts)[0]
+            reasons = reasons_of(counts, frame, expected.doubts)[0]
             weights = np.minimum(1.0, _AGAIN / np.maximum(stems[at], 1))
             errors = z[at] - expected.centre[0]
-            standing = Standing(self._law.numbers(paths[at, 0]), strange)
-            self._intervals.pretend(standing, paths[at], reasons, errors, weights)
-            self._judge(paths[at], strange, expected, z[at], weights)
+            standing = Standing(self._law.numbers(path[:, 0]), strange)
+            self._intervals.pretend(standing, path, reasons, errors, weights)
+            self._judge(path, strange, expected, z[at], weights)
 
     def _judge(
-        self, paths: Integers, kinds: Integers, expected: _Expected, z: Floats, weights: Floats
+        self, paths: Integers, kinds: Integers, expected: Expected, z: Floats, weights: Floats
     ) -> None:
         """Learn of one cell how far its domains' own processes are to count."""
-        errors = z - expected.others[0]
-        apart = (expected.alone - expected.others)[0]
-        self._own.judge(paths[:, 0], kinds, errors, apart, expected.less[0], weights)
+        others = expected.others[0]
+        wrong = Wrong(z - others, expected.alone[0] - others, expected.less[0], weights)
+        self._own.judge(np.ascontiguousarray(paths[:, 0]), kinds, wrong)
 
     def _shifted(
         self, metric: int, path: Sequence[int], error: float, usual: float, doubt: float
@@ -681,18 +636,6 @@ class Learner:
         else:
             values = self._law.law_at(memory.linear[:used], domain)[rows]
         memory.rest[rows, metric] = memory.z[rows, metric] - values
-
-
-def _less(spread: Floats, other: Floats) -> Floats:
-    """Return `(n, m)` logs of how many times less doubt another part leaves."""
-    less: Floats = np.log((spread + _FLOOR) / (other + _FLOOR))
-    return less
-
-
-def _counted(odds: Floats) -> Floats:
-    """Return the shares that log odds stand for."""
-    share: Floats = 1.0 / (1.0 + np.exp(-odds))
-    return share
 
 
 def _nothing(cells: int) -> Guesses:

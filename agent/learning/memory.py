@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.learning.features import PARTS, SIZES, WIDTH, Frame, Keys
+from agent.learning.features import NAMES, PARTS, SIZES, WIDTH, Frame, Keys
 from agent.learning.loops import memory as loops
 from agent.learning.rows import Rows, fitted
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Singles = NDArray[np.float32]
-Names = NDArray[np.int32]
 
 RINGS = (
     ("setup stem batch", 20),
@@ -43,16 +42,10 @@ _HERE, _ITEM, _STEM = (
     number for number, (name, _) in enumerate(RINGS) if name in {"setup stem", "item", "stem"}
 )
 
-NAMES = ("group", "stem", "model")
-"""What a measurement is recognised by besides its sizes, in short numbers: equal ones mean the
-same name."""
-
 NO_SLOT = 0
 """Stands where the slot of a unit would, for a metric that was not measured."""
 
 _ARRAYS = ("sizes", "names", "linear", "setup", "slot", "z", "rest", "doubt", "path")
-SHORT = (1 << 31) - 1
-"""Of a number, what is kept to tell names apart."""
 
 
 class Near(NamedTuple):
@@ -79,7 +72,7 @@ class Memory:
 
     Attributes:
         sizes: `(rows, len(SIZES))`, the weighted sizes of a frame.
-        names: `(rows, len(NAMES))`.
+        names: `(rows, len(NAMES))`, the first of a frame's.
         linear: `(rows, WIDTH)`, as in `Frame`.
         setup: `(rows,)`, the place of the set-up in `apart`.
         apart: `(setups, setups)`, how far set-ups are apart.
@@ -155,7 +148,7 @@ class Memory:
         self.setup[at] = self._place(keys)
         self.sizes[at], self.linear[at] = self.weighted(frame)[0], frame.linear[0]
         self.z[at], self.rest[at], self.path[at], self.doubt[at] = z, rest, path, doubt
-        self.names[at], self.slot[at] = _names(keys), slots
+        self.names[at], self.slot[at] = frame.names[0, : len(NAMES)], slots
         for ring, key in enumerate(keys.rings):
             rows, ends = self._keys[ring], self._ends[ring]
             row = rows.place(key)
@@ -281,12 +274,3 @@ class Memory:
             whole = np.zeros((self.rows, *used.shape[1:]), used.dtype)
             whole[: len(used)] = used
             setattr(self, name, whole)
-
-
-def names_of(frame: Frame) -> Names:
-    """Return `(n, len(NAMES))` short numbers for the names in a frame."""
-    return np.array([_names(one) for one in frame.keys], dtype=np.int32)
-
-
-def _names(keys: Keys) -> tuple[int, int, int]:
-    return keys.group & SHORT, keys.stem & SHORT, keys.model & SHORT

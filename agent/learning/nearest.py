@@ -13,25 +13,30 @@ is found once, and most networks are then too far in any.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.learning.exact import Cells, Hyperparameters
-from agent.learning.features import NETWORK_SIZES, PARTS, SIZES
+from agent.learning.features import NAMES, NETWORK_SIZES, PARTS, SIZES
 from agent.learning.loops import nearest as loops
-from agent.learning.memory import NAMES, Memory
+from agent.learning.memory import Memory
 from agent.learning.rows import fitted
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-_NEAREST = 32
-"""Measurements that predict a cell."""
-
 _BITS = 20
 """Of the numbers of a network, a set-up and a shape, side by side."""
+
+
+class Asked(NamedTuple):
+    """What is to be predicted of cells, by whose measurements, and what makes them alike."""
+
+    process: Nearest
+    learnt: Hyperparameters
 
 
 class Nearest:
@@ -43,13 +48,13 @@ class Nearest:
         slot: of its unit.
 
     Attributes:
-        metric: as given.
+        roots, metric, slot: as given.
         mark: a number that others have as well if they hold the same measurements.
     """
 
     def __init__(self, roots: Floats, metric: int, slot: int) -> None:
-        self._roots = roots
-        self.metric, self._slot = metric, slot
+        self.roots = roots
+        self.metric, self.slot = metric, slot
         self._networks = _Lines(NETWORK_SIZES, len(NAMES))
         self._setups = _Lines(0, len(PARTS))
         self._shapes = _Lines(len(SIZES) - NETWORK_SIZES, 0)
@@ -84,57 +89,56 @@ class Nearest:
         """Forget what the memory does not hold any more."""
         places = np.arange(self._first, self._end)
         rows = self._entries[places, loops.EVENT] % memory.rows
-        self._keep(places[memory.slot[rows, self.metric] == self._slot])
-
-    def chosen(
-        self, cells: Cells, learnt: Hyperparameters, *, without: int | None = None
-    ) -> Integers:
-        """Return `(q, k)` places of what predicts cells, ascending; -1 for none.
-
-        Args:
-            cells: what is asked for.
-            learnt: what makes cells alike.
-            without: a column of `NAMES`; what has that name of a cell does not count.
-        """
-        places = np.empty((len(cells.sizes), _NEAREST), dtype=np.int64)
-        left_out = -1 if without is None else without
-        loops.search(places, cells, learnt.rates, left_out, self._held)
-        return places
+        self._keep(places[memory.slot[rows, self.metric] == self.slot])
 
     def told(
         self,
         cells: Cells,
-        chosen: Integers,
-        learnt: Hyperparameters,
+        rates: Floats,
+        asked: Sequence[Asked],
         memory: Memory,
         shifted: Floats,
+        *,
+        without: int | None = None,
     ) -> tuple[Floats, Floats]:
-        """Return means `(q,)` of the logs of cells, and standard deviations `(q,)`.
+        """Return means `(a, q)` of the logs of cells, and standard deviations `(a, q)`.
+
+        What predicts a cell is chosen once, for all that is asked of it.
 
         Args:
-            cells: what is asked for.
-            chosen: what predicts them, of these measurements or the same ones of another metric.
-            learnt: what makes cells alike.
+            cells: `q` of them.
+            rates: by which it is chosen what predicts them.
+            asked: `a` metrics, whose processes hold the same measurements as this one.
             memory: holds the measurements.
             shifted: by rows of set-ups, how far (log) they have shifted, which is not told.
+            without: a column of `NAMES`; what has that name of a cell does not count.
         """
-        mean, spread = np.empty((2, len(cells.sizes)))
-        loops.tell(
+        mean, spread = np.empty((2, len(asked), len(cells.sizes)))
+        variances, noises, by_rate, laws = zip(*(one.learnt for one in asked), strict=True)
+        every = loops.Processes(
+            np.array(variances),
+            np.array(noises),
+            np.array(by_rate),
+            np.array(laws),
+            np.array([one.process.roots for one in asked]),
+            np.array([(one.process.metric, one.process.slot) for one in asked]),
+        )
+        loops.predict(
             mean,
             spread,
-            chosen,
             cells,
-            learnt,
-            self._roots,
-            self._held,
+            rates,
+            every,
+            -1 if without is None else without,
+            memory.next_event - memory.rows,
+            self.held,
             memory.values,
-            loops.Meant(self.metric, self._slot, memory.next_event - memory.rows),
             shifted,
         )
         return mean, spread
 
     @property
-    def _held(self) -> loops.Held:
+    def held(self) -> loops.Held:
         """All that is known of measurements, for loops over many of them."""
         return loops.Held(
             self._entries,

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.learning.features import NO_GMACS, NO_PARAMS, Frame
-from agent.learning.support import GROUP, HARDWARE, STEM, STEM_HARDWARE, TASK, Counts
+from agent.learning.features import Frame
+from agent.learning.loops import reasons as loops
+from agent.learning.support import Counts
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -46,21 +47,14 @@ errors shrank while everything was young; held-out hardware, met by an experienc
 to three times as much as that foretold, but no more than the doubt of its neighbours did. Networks
 never seen are each met once: where a task has a few, the prior says how wrong one is."""
 
-_USUAL_DOUBT = 0.25
 LEAST_DOUBT, MOST_DOUBT = 0.1, 1.5
-"""What neighbours leave (log), usually and at the ends: beyond, likeness knows nothing more."""
-
-_SETTLING = 60.0
-"""Measurements of a hardware in which what makes strange networks stranger fades to a third."""
-
-_LITTLE = 20.0
-"""Measurements of a task after which the doubt of neighbours begins to say how wrong one is."""
+"""What neighbours leave (log), at the ends: beyond, likeness knows nothing more."""
 
 
 def kinds_of(counts: Counts) -> Integers:
     """Return `(n, m)`, which of `KINDS` cells are of, by counts `(n, m, 8)`."""
-    known = counts[..., (STEM_HARDWARE, STEM, GROUP)] > 0
-    kinds: Integers = 3 - known.sum(axis=-1)
+    kinds = np.empty(counts.shape[:2], dtype=np.int64)
+    loops.classify(kinds, counts)
     return kinds
 
 
@@ -73,13 +67,5 @@ def reasons_of(counts: Counts, frame: Frame, doubts: Floats) -> Floats:
         doubts: `(n, m)`, standard deviations that neighbours leave.
     """
     reasons = np.empty((*doubts.shape, PRIORS.shape[1]))
-    strange = counts[..., STEM] == 0
-    undescribed = (frame.linear[:, NO_PARAMS] * frame.linear[:, NO_GMACS] > 0.0)[:, None]
-    reasons[..., 0] = 1.0
-    reasons[..., 1] = np.log(doubts / _USUAL_DOUBT)
-    reasons[..., 2] = undescribed & strange
-    reasons[..., 3] = frame.missing[:, None]
-    # Networks are strange mostly where all is young: their errors are not to be put down to that.
-    reasons[..., 4] = strange * np.exp(counts[..., HARDWARE] * (-1.0 / _SETTLING))
-    reasons[..., 5] = np.exp(counts[..., TASK] * (-1.0 / _LITTLE))
+    loops.explain(reasons, counts, frame.linear, frame.missing, doubts)
     return reasons

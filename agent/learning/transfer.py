@@ -11,6 +11,7 @@ of the target is known since Cao, Pan, Zhang, Yeung and Yang, "Adaptive transfer
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from agent.learning.features import Frame
 from agent.learning.kinship import Kinship
 from agent.learning.loops import transfer as loops
 from agent.learning.loops.transfer import Wanted
-from agent.learning.memory import Memory, Near, names_of
+from agent.learning.memory import Memory, Near
 from agent.learning.paired import Paired
 
 Floats = NDArray[np.float64]
@@ -40,8 +41,7 @@ class Asked:
     wanted: Wanted
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
+class Carried(NamedTuple):
     """What is taken over.
 
     Attributes:
@@ -90,7 +90,7 @@ class Transfer:
             asked.near.rows,
             asked.near.cells,
             memory.weighted(asked.frame),
-            names_of(asked.frame),
+            asked.frame.names,
             places,
             strange,
             asked.wanted,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-from agent.learning.features import PARTS, SIZES
+from agent.learning.features import NAMES, PARTS, SIZES
 from agent.learning.loops.compiled import Floats, FloatTable, IntTable, compiled, written_out
-from agent.learning.memory import NAMES
 
 CELL_SIZES, CELL_NAMES = len(SIZES), len(NAMES) + len(PARTS)
 """Of a cell. Loops are faster for knowing beforehand how many."""

@@ -73,20 +73,36 @@ class Where(NamedTuple):
     """Where each of several errors belongs.
 
     Attributes:
-        regressions: which tell the usual errors.
+        domains: short numbers of them.
         kinds: of the cells.
-        nodes: `(m, d)`, from the domain to the set-up.
+        paths: `(m, d)` rows, from the domain to the set-up; 0 for none.
         reasons: `(m, k)`, for the regressions.
     """
 
-    regressions: Integers
+    domains: Integers
     kinds: Integers
-    nodes: IntegerTable
+    paths: IntegerTable
     reasons: FloatTable
 
 
 @compiled
-def _accumulate(cumulative: Floats, nodes: Integers, state: State) -> None:
+def _regression(at: int, where: Where, state: State) -> int:
+    """Return which regression tells the usual error: each domain has one for each kind."""
+    return where.domains[at] * len(state.aims) + where.kinds[at]
+
+
+@compiled
+def _node(at: int, level: int, where: Where, state: State) -> int:
+    """Return the node at a level of the path of an error: each row has one for each kind.
+
+    Row 0 stands for nothing, as its first node does for all kinds.
+    """
+    row = where.paths[at, level]
+    return row * len(state.aims) + where.kinds[at] if row > 0 else 0
+
+
+@compiled
+def _accumulate(cumulative: Floats, at: int, where: Where, state: State) -> None:
     """Find the chances that a score lies below the end of each bin.
 
     Each node is filled up by those before it; what is above a level counts as much as `_FILL`
@@ -94,9 +110,10 @@ def _accumulate(cumulative: Floats, nodes: Integers, state: State) -> None:
     """
     cumulative[:] = 0.0
     passed = 1.0
-    for at in range(len(nodes) - 1, -1, -1):
-        weight = 1.0 / (state.counts[nodes[at]] + _FILL)
-        own = state.bins[nodes[at]]
+    for level in range(where.paths.shape[1] - 1, -1, -1):
+        node = _node(at, level, where, state)
+        weight = 1.0 / (state.counts[node] + _FILL)
+        own = state.bins[node]
         for column in range(BINS):
             cumulative[column] += passed * weight * own[column]
         passed *= _FILL * weight
@@ -165,18 +182,20 @@ def _count_in(at: int, where: Where, score: float, share: float, state: State) -
     """Count a share of a score, and let the usual error follow it."""
     fade = 1.0 - (1.0 - _FADE) * share
     column = int(min(max(math.ceil((score - LOWEST) / STEP), 0), BINS - 1))
-    for node in where.nodes[at]:
+    for level in range(where.paths.shape[1]):
+        node = _node(at, level, where, state)
         state.bins[node] *= fade
         state.bins[node, column] += share
         state.counts[node] = state.counts[node] * fade + share
-    own = where.regressions[at]
+    own = _regression(at, where, state)
     _regress(state.weights[own], state.covariance[own], where.reasons[at], score, share)
 
 
 @compiled
 def _steered(at: int, where: Where, state: State) -> float:
     """Return the level at which a quantile is read."""
-    first, last = where.nodes[at, 0], where.nodes[at, -1]
+    first = _node(at, 0, where, state)
+    last = _node(at, where.paths.shape[1] - 1, where, state)
     level = state.level[first] + state.level[last] + state.aims[where.kinds[at]]
     return min(max(level, _LEVEL_LOW), _LEVEL_HIGH)
 
@@ -195,16 +214,18 @@ def learn(width: Floats, where: Where, errors: Floats, state: State) -> None:
     """
     cumulative = np.empty(BINS)
     for at, error in enumerate(errors):
-        usual = _usual(where.reasons[at], state.weights[where.regressions[at]])
+        usual = _usual(where.reasons[at], state.weights[_regression(at, where, state)])
         score = math.log(abs(error) + FLOOR) - usual
-        _accumulate(cumulative, where.nodes[at], state)
+        _accumulate(cumulative, at, where, state)
         quantile = _quantile(cumulative, _steered(at, where, state))
         width[at] = _wide(usual, quantile)
         missed = (1.0 if score > quantile else 0.0) - (1.0 - state.aims[where.kinds[at]])
-        state.level[where.nodes[at, 0]] += _ADAPT_ABOVE * missed
-        state.level[where.nodes[at, -1]] += _ADAPT * missed
-        for node in where.nodes[at]:
+        last = where.paths.shape[1] - 1
+        state.level[_node(at, 0, where, state)] += _ADAPT_ABOVE * missed
+        state.level[_node(at, last, where, state)] += _ADAPT * missed
+        for level in range(last + 1):
             # What is steered to its bound goes no farther.
+            node = _node(at, level, where, state)
             state.level[node] = min(max(state.level[node], _LEAST_STEERED), _MOST_STEERED)
         _count_in(at, where, score, 1.0, state)
 
@@ -213,7 +234,7 @@ def learn(width: Floats, where: Where, errors: Floats, state: State) -> None:
 def pretend(where: Where, errors: Floats, shares: Floats, state: State) -> None:
     """Learn shares of errors, as `learn` does but for what steers levels."""
     for at, error in enumerate(errors):
-        usual = _usual(where.reasons[at], state.weights[where.regressions[at]])
+        usual = _usual(where.reasons[at], state.weights[_regression(at, where, state)])
         _count_in(at, where, math.log(abs(error) + FLOOR) - usual, shares[at], state)
 
 
@@ -222,8 +243,8 @@ def half_widths(half_width: Floats, chance: Floats, where: Where, state: State) 
     """Fill in half-widths (log space) of intervals, and the chances of being close."""
     cumulative = np.empty(BINS)
     for at in range(len(chance)):
-        usual = _usual(where.reasons[at], state.weights[where.regressions[at]])
-        _accumulate(cumulative, where.nodes[at], state)
+        usual = _usual(where.reasons[at], state.weights[_regression(at, where, state)])
+        _accumulate(cumulative, at, where, state)
         width = _wide(usual, _quantile(cumulative, _steered(at, where, state)))
         half_width[at] = max(width - FLOOR, FLOOR)
         close = _below(cumulative, _UNDER - usual) + _below(cumulative, _OVER - usual)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from agent.learning.exact import Cells, Hyperparameters
-from agent.learning.features import NETWORK_SIZES
+from agent.learning.features import NAMES, NETWORK_SIZES
 from agent.learning.loops.compiled import (
     Flags,
     Floats,
@@ -23,7 +23,9 @@ from agent.learning.loops.compiled import (
 )
 from agent.learning.loops.gaussian import CELL_NAMES, CELL_SIZES, apart, whiten
 from agent.learning.loops.memory import Values
-from agent.learning.memory import NAMES
+
+NEAREST = 32
+"""Measurements that predict a cell."""
 
 EVENT, CELL, OLDER = range(3)
 """Of a measurement: its number, its cell, and the one before it of the same cell."""
@@ -80,6 +82,26 @@ class Held(NamedTuple):
     networks: Lines
     setups: Lines
     shapes: Lines
+
+
+class Processes(NamedTuple):
+    """What makes cells alike by each of several processes, and what they tell.
+
+    Attributes:
+        variances: of what likeness explains.
+        noises: of a measurement.
+        rates: a line for each.
+        laws: the same, variances of weights of the law.
+        roots: the same, usual weights of the law.
+        told: a line for each: a column of the memory, and a slot in it.
+    """
+
+    variances: Floats
+    noises: Floats
+    rates: FloatTable
+    laws: FloatTable
+    roots: FloatTable
+    told: IntegerTable
 
 
 class Meant(NamedTuple):
@@ -520,3 +542,44 @@ def tell(
             left -= matrix[i, k] * matrix[i, k]
         mean[at] = centre
         spread[at] = math.sqrt(max(left, 0.0) + noise)
+
+
+@compiled
+def predict(
+    mean: FloatTable,
+    spread: FloatTable,
+    asked: Cells,
+    rates: Floats,
+    processes: Processes,
+    without: int,
+    oldest: int,
+    held: Held,
+    values: Values,
+    shifted: Floats,
+) -> None:
+    """Predict `q` cells by the nearest measurements, for `a` processes that hold the same ones.
+
+    Args:
+        mean: `(a, q)`, filled with what is expected.
+        spread: `(a, q)`, filled with standard deviations.
+        asked: the cells.
+        rates: as of `search`.
+        processes: what makes cells alike.
+        without: as of `search`.
+        oldest: the first event that the memory still holds.
+        held: the measurements.
+        values: of the memory.
+        shifted: as of `tell`.
+    """
+    chosen = np.empty((len(asked.sizes), NEAREST), dtype=np.int64)
+    search(chosen, asked, rates, without, held)
+    for one, (metric, slot) in enumerate(processes.told):
+        learnt = Hyperparameters(
+            processes.variances[one],
+            processes.noises[one],
+            processes.rates[one],
+            processes.laws[one],
+        )
+        meant = Meant(metric, slot, oldest)
+        roots = processes.roots[one]
+        tell(mean[one], spread[one], chosen, asked, learnt, roots, held, values, meant, shifted)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agent.learning.features import NETWORK_SIZES, SIZES
+from agent.learning.features import NAMES, NETWORK_SIZES, SIZES
 from agent.learning.loops.compiled import (
     Floats,
     FloatTable,
@@ -22,7 +22,7 @@ from agent.learning.loops.compiled import (
 from agent.learning.loops.gaussian import whiten
 from agent.learning.loops.memory import Kept, Values
 from agent.learning.loops.pairs import BASE, SEEN, SLOPE, VARIANCE, Pairs, find
-from agent.learning.memory import BREADTH, NAMES
+from agent.learning.memory import BREADTH
 
 _SIZES, _NAMES = len(SIZES), len(NAMES)
 
@@ -98,7 +98,7 @@ class Asked(NamedTuple):
         near: `(q,)` rows of the memory that may be like cells.
         near_cells: `(q,)`, which cells, ascending.
         sizes: `(n, sizes)`, as the memory keeps them.
-        names: `(n, names)`.
+        names: `(n, names)`; those of networks come first.
         places: `(n,)` of their set-ups in `Kept.apart`; -1 - i for one that lies in `strange[i]`.
         strange: how far set-ups that nobody knows are from others.
         wanted: what is to be predicted.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agent.learning import memory
+from agent.learning import features
 from agent.learning.catalogue import catalogue
 from agent.learning.cell import Cell
 from agent.learning.exact import MOST, Cells, Exact
@@ -224,7 +224,7 @@ def test_a_copy_answers_bit_for_bit() -> None:
     assert np.array_equal(process.told(asked), copy.told(asked))
 
 
-@pytest.mark.parametrize("column", [memory.NAMES.index("stem"), memory.NAMES.index("group")])
+@pytest.mark.parametrize("column", [features.NAMES.index("stem"), features.NAMES.index("group")])
 def test_what_is_left_out_counts_as_if_it_had_never_been_measured(column: int) -> None:
     measured = some(40)
     one = cells_of(some(1, seed=3))

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from agent.learning.catalogue import catalogue
 from agent.learning.cell import Cell
 from agent.learning.exact import Cells, Exact, Hyperparameters
-from agent.learning.features import SIZES, WIDTH, frame_of
-from agent.learning.memory import NAMES, Memory
-from agent.learning.nearest import Nearest
+from agent.learning.features import NAMES, SIZES, WIDTH, frame_of
+from agent.learning.loops import nearest as loops
+from agent.learning.memory import Memory
+from agent.learning.nearest import Asked, Nearest
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 NO_LAW = np.zeros(WIDTH)
 SLOT = 3
 
@@ -38,7 +40,15 @@ def some(count: int, seed: int = 1, hardware: Sequence[str] = ("h1", "h2", "h3")
 def told(
     nearest: Nearest, cells: Cells, learnt: Hyperparameters, memory: Memory
 ) -> tuple[Floats, Floats]:
-    return nearest.told(cells, nearest.chosen(cells, learnt), learnt, memory, np.zeros(2))
+    asked = [Asked(nearest, learnt)]
+    mean, spread = nearest.told(cells, learnt.rates, asked, memory, np.zeros(2))
+    return mean[0], spread[0]
+
+
+def chosen(nearest: Nearest, cells: Cells, learnt: Hyperparameters, without: int = -1) -> Integers:
+    places = np.empty((len(cells.sizes), loops.NEAREST), dtype=np.int64)
+    loops.search(places, cells, learnt.rates, without, nearest.held)
+    return places
 
 
 def value(one: Cell) -> float:
@@ -211,10 +221,10 @@ def test_the_nearest_and_those_of_the_hardware_are_chosen(
     # Cells that were measured, that were not, and of hardware that nobody knows.
     asked = [*known[:10], *some(20, seed=7, hardware=(*hardware, "strange"))]
 
-    chosen = nearest.chosen(cells_of(asked), learnt)
+    lines = chosen(nearest, cells_of(asked), learnt)
 
     far = distances(cells_of(asked), cells_of(known), learnt)
-    for line, own, one in zip(chosen, far, asked, strict=True):
+    for line, own, one in zip(lines, far, asked, strict=True):
         places = line[line >= 0]
         here = np.array([other.hardware == one.hardware for other in known])
         on, elsewhere = expected(own, here, len(line) // 2)
@@ -227,9 +237,9 @@ def test_of_the_same_cells_the_later_are_chosen(learnt: Hyperparameters) -> None
     (one,) = some(1)
     nearest, _ = taught([one] * 100)
 
-    chosen = nearest.chosen(cells_of([one]), learnt)[0]
+    places = chosen(nearest, cells_of([one]), learnt)[0]
 
-    assert chosen.tolist() == [*range(100 - len(chosen), 100)]
+    assert places.tolist() == [*range(100 - len(places), 100)]
 
 
 @pytest.mark.parametrize("column", range(len(NAMES)))
@@ -238,7 +248,7 @@ def test_what_is_to_be_left_out_is_not_chosen(column: int, learnt: Hyperparamete
     nearest, _ = taught(known)
     asked = cells_of(known[:1])
 
-    places = nearest.chosen(asked, learnt, without=column)[0]
+    places = chosen(nearest, asked, learnt, column)[0]
 
     others = cells_of(known).names[:, column] != asked.names[0, column]
     assert others[places[places >= 0]].all()
