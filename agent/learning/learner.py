@@ -269,7 +269,7 @@ class Learner:
             slots[domain.metric] = domain.slot
         path[event.metrics] = event.paths[:, 2]
         z[event.metrics], doubt[event.metrics] = event.z, event.doubt
-        rest[event.metrics] = event.z - self._law.law(frame.linear, domains[None])[0]
+        rest[event.metrics] = event.z - self._law.law(frame.linear, event.paths[None])[0]
         kin = self._memory.kin(frame.keys[0])
         number = self._memory.next_event
         measured = Measured(event.z, event.doubt)
@@ -279,7 +279,7 @@ class Learner:
         if shipped:
             for setup in event.paths[:, 2].tolist():
                 self._site.ship(setup)
-        self._support.add([domain.slot for domain in event.domains], frame.keys[0])
+        self._support.add(event.slots, frame.keys[0])
         low, high = self._ranges[domains].T
         self._ranges[domains, 0] = np.where(new, event.z, np.minimum(low, event.z))
         self._ranges[domains, 1] = np.where(new, event.z, np.maximum(high, event.z))
@@ -440,10 +440,10 @@ class Learner:
         if without is not None:
             left = self._memory.names[near.rows, without] != frame.names[0, without]
             near = Near(*(each[left] for each in near))
-        law, offset = self._law.law(frame.linear, paths[..., 0]), self._law.offset_of(paths)
+        law, offset = self._law.law(frame.linear, paths), self._law.offset_of(paths)
         # Compiled loops take what lies one behind the other.
-        slots, setups = np.ascontiguousarray(slots), np.ascontiguousarray(paths[..., 2])
-        wanted = Wanted(metrics, slots, setups, law, offset, self._law.offset)
+        slots = np.ascontiguousarray(slots)
+        wanted = Wanted(metrics, slots, paths, law, offset, self._law.offset)
         carried = self._transfer.carry(self._memory, self._paired, Asked(frame, near, wanted))
         told = self._own.told(frame, paths, kinds, without=without)
         expected = Expected(*np.empty((len(Expected._fields), *law.shape)))
@@ -468,7 +468,7 @@ class Learner:
         there, at = rows[:count], at[:count]
         number = event.metrics[at]
         z, rest = memory.z[there, number], memory.rest[there, number]
-        law = self._law.law(frame.linear, event.paths[None, :, 0])[0]
+        law = self._law.law(frame.linear, event.paths[None])[0]
         self._paired.learn(
             event.paths[at, 2],
             memory.path[there, number],
@@ -486,7 +486,7 @@ class Learner:
             at: `(p,)`, which of its metrics are predicted.
         """
         metrics, slots, paths = event.metrics[at], event.slots[at], event.paths[at]
-        own = np.ascontiguousarray(self._support.of(frame.keys)[0].T[slots])[None]
+        own = self._support.of_one(frame.keys[0], slots)[None]
         kinds = kinds_of(own)
         expected = self._centre(frame, metrics, slots[None], paths[None], own, kinds)
         centre, doubts = expected.centre, expected.doubts

@@ -110,7 +110,7 @@ class Memory:
         self._keys = [Rows(max(rows // 4, 1)) for _ in RINGS]
         # Row 0 of each table is the empty ring of a key that is not known.
         self._rings = [np.full((8, size), -1, dtype=np.int32) for _, size in RINGS]
-        self._ends = [[0] for _ in RINGS]
+        self._ends = np.zeros((8, len(RINGS)), dtype=np.int64)
 
     @property
     def used(self) -> int:
@@ -149,19 +149,16 @@ class Memory:
         self.sizes[at], self.linear[at] = self.weighted(frame)[0], frame.linear[0]
         self.z[at], self.rest[at], self.path[at], self.doubt[at] = z, rest, path, doubt
         self.names[at], self.slot[at] = frame.names[0, : len(NAMES)], slots
-        for ring, key in enumerate(keys.rings):
-            rows, ends = self._keys[ring], self._ends[ring]
-            row = rows.place(key)
+        lines = []
+        for ring, (rows, key) in enumerate(zip(self._keys, keys.rings, strict=True)):
+            line = rows.place(key)
+            lines.append(line)
             if rows.fresh:
                 rows.fresh.clear()
-                self._rings[ring] = fitted(self._rings[ring], row + 1, -1)
-                self._rings[ring][row] = -1
-                if row == len(ends):
-                    ends.append(0)
-                ends[row] = 0
-            table = self._rings[ring]
-            table[row, ends[row] % table.shape[1]] = at
-            ends[row] += 1
+                self._rings[ring] = fitted(self._rings[ring], line + 1, -1)
+                self._ends = fitted(self._ends, line + 1)
+                self._rings[ring][line], self._ends[line, ring] = -1, 0
+        loops.put(tuple(self._rings), self._ends, np.array(lines), at)
 
     def weighted(self, frame: Frame) -> Singles:
         """Return `(n, len(SIZES))` sizes of a frame as they are kept here."""

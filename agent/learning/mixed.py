@@ -100,23 +100,20 @@ class MixedModel:
             self._hardware[row] = path[1]
             self.offset[row] = self.offset[path[1]]
 
-    def law(self, x: Floats, domains: Integers) -> Floats:
-        """Return `(n, m)` values of the laws alone at features `(n, d)` for domains `(n, m)`."""
-        laws = self._law[domains]
-        if len(x) == 1:
-            return _product(x, self._weights[laws[0], :-1])
-        used, place = np.unique(laws, return_inverse=True)
-        values = _product(x, self._weights[used, :-1])
-        return values[np.arange(len(x))[:, None], place.reshape(laws.shape)]
+    def law(self, x: Floats, paths: Integers) -> Floats:
+        """Return `(n, m)` values of the laws alone at features `(n, d)`, for paths `(n, m, 3)`."""
+        values = np.empty(paths.shape[:2])
+        loops.laws(values, x, paths, self._kept)
+        return values
 
     def predict(self, x: Floats, paths: Integers) -> Floats:
         """Return `(n, m)` values at features `(n, d)` for rows of paths `(n, m, 3)`, 0 unknown."""
-        return self.law(x, paths[..., 0]) + self.offset_of(paths)
+        return self.law(x, paths) + self.offset_of(paths)
 
     def offset_of(self, paths: Integers) -> Floats:
-        """Return the offsets of paths `(..., 3)`: of the set-up or, failing that, the hardware."""
-        hardware, setup = paths[..., 1], paths[..., 2]
-        offset: Floats = self.offset[np.where(setup > 0, setup, hardware)]
+        """Return the offsets of paths `(n, m, 3)`: of the set-up or, failing that, the hardware."""
+        offset = np.empty(paths.shape[:2])
+        loops.at_paths(offset, self.offset, paths)
         return offset
 
     def learn(self, paths: Integers, x: Floats, z: Floats, *, new: bool = True) -> list[int]:
@@ -262,9 +259,3 @@ class MixedModel:
             for name in _BY_ROW:
                 setattr(self, name, fitted(getattr(self, name), rows))
             self._law = fitted(self._law, rows, -1)
-
-
-def _product(x: Floats, weights: Floats) -> Floats:
-    """Return `(n, u)` values of `x (n, d)` under `weights (u, d)`, each the same in any company."""
-    values: Floats = np.vecdot(x[:, None], weights[None])
-    return values

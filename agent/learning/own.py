@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from agent.learning.exact import Cells, Exact
 from agent.learning.features import Frame
 from agent.learning.loops import own as loops
+from agent.learning.loops.mixed import at_paths
 from agent.learning.memory import Memory
 from agent.learning.nearest import Asked, Nearest
 from agent.learning.rows import fitted
@@ -193,8 +194,8 @@ class Own:
 
     def _shift_of(self, paths: Integers) -> Floats:
         """Return how far the set-ups of paths have shifted or, of unknown ones, the hardware."""
-        hardware, setup = paths[..., 1], paths[..., 2]
-        shifted: Floats = self._shifted[np.where(setup > 0, setup, hardware)]
+        shifted = np.empty(paths.shape[:2])
+        at_paths(shifted, self._shifted, paths)
         return shifted
 
     def forget(self, setups: Sequence[int]) -> None:

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.learning.features import Keys
+from agent.learning.loops import support as loops
 from agent.learning.rows import Rows, fitted
 
 Counts = NDArray[np.int32]
+Integers = NDArray[np.int64]
 
 CELL, MODEL, HARDWARE, SETUP, STEM, STEM_HARDWARE, TASK, GROUP = range(8)
 """What measurements are counted by; the first axis but one of `Support.of`."""
@@ -30,7 +32,7 @@ class Support:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, slots: Sequence[int], keys: Keys) -> None:
+    def add(self, slots: Integers, keys: Keys) -> None:
         """Count one measurement of what keys identify, in slots that differ."""
         place = self._rows.place
         rows = [place(key) for key in _columns(keys)]
@@ -38,9 +40,17 @@ class Support:
             self._counts = fitted(self._counts, self._rows.end)
             self._counts[self._rows.fresh] = 0
             self._rows.fresh.clear()
-        if max(slots) >= self._counts.shape[1]:
-            self._counts = fitted(self._counts.T, max(slots) + 1).T.copy()
-        self._counts[np.array(rows)[:, None], slots] += 1
+        most = int(slots.max())
+        if most >= self._counts.shape[1]:
+            self._counts = fitted(self._counts.T, most + 1).T.copy()
+        loops.count(self._counts, np.array(rows), slots)
+
+    def of_one(self, keys: Keys, slots: Integers) -> Counts:
+        """Return `(slots, 8)`, how often what keys identify was measured in some slots."""
+        find = self._rows.find
+        counts = np.empty((len(slots), 8), dtype=np.int32)
+        loops.look(counts, self._counts, np.array([find(key, 0) for key in _columns(keys)]), slots)
+        return counts
 
     def of(self, keys: Sequence[Keys]) -> Counts:
         """Return `(n, 8, slots)`, how often what keys identify was measured in each slot."""

@@ -44,6 +44,22 @@ Rings = Annotated[tuple[NDArray[np.int32], ...], types.UniTuple(types.int32[:, :
 
 
 @compiled
+def put(rings: Rings, ends: IntegerTable, rows: Integers, place: int) -> None:
+    """Put a row of the memory where the oldest is in rings.
+
+    Args:
+        rings: tables of rows.
+        ends: `(room, rings)`, how many were put into each ring.
+        rows: `(rings,)`, into which line of each table.
+        place: the row of the memory.
+    """
+    for ring in range(len(rings)):
+        row = rows[ring]
+        rings[ring][row, ends[row, ring] % rings[ring].shape[1]] = place
+        ends[row, ring] += 1
+
+
+@compiled
 def gather(rows: Integers, cells: Integers, rings: Rings, lines: IntegerTable) -> int:
     """Fill in what rings hold, and the cells for which they do; return how much that is.
 

@@ -10,6 +10,7 @@ from agent.learning.loops.compiled import (
     FloatCube,
     Floats,
     FloatTable,
+    IntegerCube,
     Integers,
     compiled,
 )
@@ -53,6 +54,26 @@ class Sums(NamedTuple):
     gram: FloatCube
     weights: FloatTable
     firmness: FloatTable
+
+
+@compiled
+def laws(values: FloatTable, x: FloatTable, paths: IntegerCube, kept: Sums) -> None:
+    """Fill in `(n, m)` values of laws alone at features `(n, d)`, of rows of paths `(n, m, 3)`."""
+    for cell in range(len(values)):
+        for at in range(values.shape[1]):
+            weights, value = kept.weights[kept.law[paths[cell, at, 0]]], 0.0
+            for f in range(x.shape[1]):
+                value += x[cell, f] * weights[f]
+            values[cell, at] = value
+
+
+@compiled
+def at_paths(found: FloatTable, by_row: Floats, paths: IntegerCube) -> None:
+    """Fill in `(n, m)`, what rows have for paths: of the set-up or, failing that, the hardware."""
+    for cell in range(len(found)):
+        for at in range(found.shape[1]):
+            setup = paths[cell, at, 2]
+            found[cell, at] = by_row[setup if setup > 0 else paths[cell, at, 1]]
 
 
 @compiled

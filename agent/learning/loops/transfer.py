@@ -11,6 +11,7 @@ from agent.learning.features import NAMES, NETWORK_SIZES, SIZES
 from agent.learning.loops.compiled import (
     Floats,
     FloatTable,
+    IntegerCube,
     Integers,
     IntegerTable,
     Ints,
@@ -77,7 +78,7 @@ class Wanted(NamedTuple):
     Attributes:
         metrics: `(m,)` columns of the memory.
         slots: `(n, m)`, of the metrics' units.
-        setups: `(n, m)` rows of their set-ups; 0 for those that nobody knows.
+        paths: `(n, m, 3)` rows, of which the last are their set-ups'; 0 for what nobody knows.
         law: `(n, m)`, what the laws say of the cells.
         offset: `(n, m)`, how far their set-ups stay from that.
         offsets: of all rows of set-ups.
@@ -85,7 +86,7 @@ class Wanted(NamedTuple):
 
     metrics: Integers
     slots: IntegerTable
-    setups: IntegerTable
+    paths: IntegerCube
     law: FloatTable
     offset: FloatTable
     offsets: Floats
@@ -185,7 +186,7 @@ def _look(
     """Find how much rows tell of a cell."""
     reasons, place, weights = np.empty(_REASONS), asked.places[cell], ways.weights
     common, deviation = ways.common.variances.sum(), ways.deviation.variances.sum()
-    size, name, here = asked.sizes[cell], asked.names[cell], asked.wanted.setups[cell, 0]
+    size, name, here = asked.sizes[cell], asked.names[cell], asked.wanted.paths[cell, 0, 2]
     sizes, names, setups, paths = kept.sizes, kept.names, kept.setup, values.path
     metric, likeness = asked.wanted.metrics[0], ways.common
     apart = kept.apart[place] if place >= 0 else asked.strange[-1 - place]
@@ -300,7 +301,7 @@ def _rest(
     row: int, wanted: Wanted, cell: int, at: int, values: Values, pairs: Pairs, ways: Ways
 ) -> float:
     """Return what a row would leave of the law and the offset in the set-up of a cell."""
-    metric, here = wanted.metrics[at], wanted.setups[cell, at]
+    metric, here = wanted.metrics[at], wanted.paths[cell, at, 2]
     rest, there = values.rest[row, metric], values.path[row, metric]
     pair = find(pairs, here, there) if here > 0 and here != there else 0
     trust, carried = 0.0, 0.0

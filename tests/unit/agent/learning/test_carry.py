@@ -110,12 +110,18 @@ def carried(
     near: Near | None = None,
 ) -> Carried:
     cells = frame([one.cell for one in questions])
+    slots, setups, law, offset = (np.array(each) for each in list(zip(*questions, strict=True))[1:])
+    paths = np.zeros((*setups.shape, 3), dtype=np.int64)
+    paths[..., 2] = setups
     asked = Asked(
         cells,
         store.near(cells.keys) if near is None else near,
         Wanted(
             np.array(metrics),
-            *(np.array([one[part] for one in questions]) for part in (1, 2, 3, 4)),
+            slots,
+            paths,
+            law,
+            offset,
             np.zeros(64) if offsets is None else offsets,
         ),
     )

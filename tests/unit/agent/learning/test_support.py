@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import numpy as np
+
 from agent.learning.catalogue import catalogue
 from agent.learning.cell import Cell
 from agent.learning.features import Keys, frame_of
@@ -13,7 +15,7 @@ def keys(model: str, hardware: str) -> Keys:
 def test_measurements_are_counted_by_what_they_are_of() -> None:
     support = Support(1000)
     for model, hardware in (("a.x", "h"), ("a.x", "h"), ("a.y", "h"), ("a.x", "g")):
-        support.add([1], keys(model, hardware))
+        support.add(np.array([1]), keys(model, hardware))
 
     counts = support.of([keys("a.x", "h")])[0, :, 1]
     assert counts[CELL] == 2
@@ -25,7 +27,7 @@ def test_measurements_are_counted_by_what_they_are_of() -> None:
 
 def test_slots_are_counted_apart() -> None:
     support = Support(1000)
-    support.add([1, 20], keys("a", "h"))
+    support.add(np.array([1, 20]), keys("a", "h"))
 
     counts = support.of([keys("a", "h"), keys("b", "g")])
     assert (counts[0, :, 1] == 1).all()
@@ -37,7 +39,7 @@ def test_slots_are_counted_apart() -> None:
 
 def test_a_forgotten_slot_is_counted_anew() -> None:
     support = Support(1000)
-    support.add([1, 2], keys("a", "h"))
+    support.add(np.array([1, 2]), keys("a", "h"))
     support.forget(1)
     support.forget(1000)
 
@@ -49,7 +51,7 @@ def test_a_forgotten_slot_is_counted_anew() -> None:
 def test_the_oldest_are_forgotten() -> None:
     support = Support(50)
     for i in range(100):
-        support.add([1], keys(f"m{i}", "h"))
+        support.add(np.array([1]), keys(f"m{i}", "h"))
 
     assert len(support) <= 50
     newest, oldest = support.of([keys("m99", "h"), keys("m0", "h")])[:, MODEL, 1]
