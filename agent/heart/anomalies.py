@@ -140,6 +140,8 @@ class _Hardware:
 
     Attributes:
         drifted: log record of the last measurement that made a drift of all of it certain.
+        slower: of set-ups, by how much more than usual they are slower of late, and over how many
+            measurements; none while that is not so.
 
     Without slots, so that snapshots pickle each by itself; see `agent.pieces`.
     """
@@ -154,6 +156,24 @@ class _Hardware:
     setups: dict[Setting, Setting] = field(default_factory=dict)
     count: int = 0
     drifted: int = -1
+    slower: dict[Setting, tuple[float, int]] = field(default_factory=dict)
+
+    def note(self, seen: Seen) -> None:
+        """Take a measurement, and see whether its set-up is slower than it was."""
+        self.newest.append(seen)
+        total, count = self.slower.pop(seen.setup, (0.0, 0))
+        total += _slowness(seen)
+        if total > 0.0:
+            self.slower[seen.setup] = total, count + 1
+            _forget_oldest(self.slower, _WINDOW)
+
+    def without(self, source: str) -> None:
+        """Forget what a source measured."""
+        rest = [one for one in self.newest if one.source != source]
+        self.newest.clear()
+        self.slower.clear()
+        for one in rest:
+            self.note(one)
 
     def only(self, setup: Setting) -> Setting:
         """Return the one that is equal, if there is any: to compare the same takes no time."""
@@ -227,7 +247,7 @@ class Anomalies:
     def _name(
         self, here: _Hardware, seen: Seen, drifts: Sequence[Drifted], elsewhere: Elsewhere
     ) -> Iterator[Alert]:
-        here.newest.append(seen)
+        here.note(seen)
         here.count += 1
         if seen.setup in here.fallen:
             here.fallen[seen.setup] += 1
@@ -298,9 +318,7 @@ class Anomalies:
         self.distrusted[seen.source] = 0
         self._sources[seen.source].clear()
         for here in self._hardware.values():
-            rest = [one for one in here.newest if one.source != seen.source]
-            here.newest.clear()
-            here.newest.extend(rest)
+            here.without(seen.source)
         return self._named(
             "poisoned_source",
             f"{off} of the last {of} measurements of {seen.source} are far off, those of "
@@ -313,9 +331,9 @@ class Anomalies:
     ) -> Alert | None:
         if _just_told(here, "fallback_backend") or _just_told(here, "drift"):
             return None
-        if here.drifted == seen.seq:
-            return None
         setup = seen.setup
+        if here.drifted == seen.seq or here.slower.get(setup, (0.0, 0))[1] < _TOGETHER:
+            return None
         # What was slow until it drifted was slow with all of the hardware.
         since_drift = takewhile(lambda one: one.seq > here.drifted, reversed(here.newest))
         alike = (one for one in since_drift if one.setup == setup)
@@ -532,6 +550,11 @@ def _median(seen: Sequence[Seen]) -> float:
     return statistics.median(one.surprise for one in seen)
 
 
+def _slowness(seen: Seen) -> float:
+    """Return by how much more than usual a measurement is slower (half-widths, cut)."""
+    return _SLOWER / 2 - max(min(seen.surprise, _CUT_AT_TURN), -_CUT_AT_TURN)
+
+
 def _turn(own: Sequence[Seen]) -> int:
     """Return from which measurement on a set-up has been slower, if it has: where it most is.
 
@@ -539,7 +562,7 @@ def _turn(own: Sequence[Seen]) -> int:
     """
     total, best, turn = 0.0, 0.0, len(own)
     for at in range(len(own) - 1, -1, -1):
-        total += _SLOWER / 2 - max(min(own[at].surprise, _CUT_AT_TURN), -_CUT_AT_TURN)
+        total += _slowness(own[at])
         if total > best:
             best, turn = total, at
     return turn

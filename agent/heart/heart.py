@@ -16,7 +16,7 @@ from agent.heart.company import Company
 from agent.heart.effects import Answer, Effect, Log, Publish, Refine
 from agent.heart.ledger import DEFAULT_CAPACITY, Happened, Ledger
 from agent.heart.predictor import Predictor
-from agent.heart.quarantine import Quarantine, judge
+from agent.heart.quarantine import Quarantine, Usable, judge
 from agent.heart.standing import Standings
 from agent.heart.stimuli import (
     AnswerLogged,
@@ -32,7 +32,7 @@ from agent.heart.versions import Lesson, Versions, teach
 from agent.learning.bank import Bank, BankConfig, Observation
 from agent.learning.cell import Cell
 from schemas.exploration import ExplorationRequest
-from schemas.measurement import Execution, ModelRun
+from schemas.measurement import Execution
 from schemas.published import Decision
 from schemas.quarantine import ReleaseReply
 from schemas.replies import AnyReply, ModelsReply, Standing
@@ -189,22 +189,22 @@ class Heart:
         self.applied_seq = stimulus.seq
         release = stimulus.release
         self.quarantine.drop(release)
-        runs = [(one.run, one.alone) for one in release.runs]
+        runs = [Usable(one.run, one.alone, observation_of(one.run)) for one in release.runs]
         return self._used(
             Happened(stimulus.seq, stimulus.released_at, release.id, release.source), runs
         )
 
-    def _used(self, at: Happened, runs: list[tuple[ModelRun, bool]]) -> list[Effect]:
+    def _used(self, at: Happened, runs: list[Usable]) -> list[Effect]:
         """Validate what was promised, and learn what ran alone."""
         event_id = at.id
         effects: list[Effect] = [
             Publish(event_id, validation)
-            for run, alone in runs
-            if alone or run.prediction_id is not None
-            for validation in self.ledger.validate(run, at)
+            for one in runs
+            if one.alone or one.run.prediction_id is not None
+            for validation in self.ledger.validate(one.run, at)
         ]
         # A run beside others measures the company as much as the model: it is no benchmark.
-        for observation in (observation_of(run) for run, alone in runs if alone):
+        for observation in (one.observation for one in runs if one.alone):
             if len(self._met) < _NAMES:
                 self._met[observation.cell.hardware] = None
             before = self.explored.unknown(observation, self._predictor)

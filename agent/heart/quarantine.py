@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from agent.heart.cells import observation_of
-from agent.learning.bank import Bank
+from agent.learning.bank import Bank, Observation
 from schemas.errors import BadInput
 from schemas.measurement import Benchmark, Execution, ModelRun
 from schemas.published import Alert
@@ -19,16 +20,30 @@ DEFAULT_CAPACITY = 1_000
 DISTRUSTED = "its source was far off of late where others were not"
 
 
+class Usable(NamedTuple):
+    """A run that may be used.
+
+    Attributes:
+        run: as it was measured.
+        alone: whether nothing ran beside it.
+        observation: what it teaches.
+    """
+
+    run: ModelRun
+    alone: bool
+    observation: Observation
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """A measurement, taken apart.
 
     Attributes:
-        good: runs that may be used, each with whether it ran alone.
+        good: runs that may be used.
         held: runs that are impossible.
     """
 
-    good: list[tuple[ModelRun, bool]]
+    good: list[Usable]
     held: list[HeldRun]
 
 
@@ -42,9 +57,10 @@ def judge(bank: Bank, data: Benchmark | Execution, *, distrusted: bool = False) 
     judged = Judged([], [])
     for run in runs:
         by_itself = any(run is one for one in alone)
-        reason = bank.judge(observation_of(run)) or (DISTRUSTED if distrusted else None)
+        observation = observation_of(run)
+        reason = bank.judge(observation) or (DISTRUSTED if distrusted else None)
         if reason is None:
-            judged.good.append((run, by_itself))
+            judged.good.append(Usable(run, by_itself, observation))
         else:
             judged.held.append(HeldRun(run=run, alone=by_itself, reason=reason))
     return judged

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from agent.heart.anomalies import Anomalies, Setting
+from agent.heart.anomalies import Anomalies, Seen, Setting, _Hardware, _turn
 from agent.heart.effects import Publish
 from agent.heart.heart import Heart
 from agent.heart.ledger import Happened
@@ -424,3 +426,35 @@ def test_one_measurement_against_a_hundred_others_changes_little() -> None:
     for number in range(302, 312):
         learn(heart, number, f"rack{number % 3}", speed(number))
     assert predicted() == pytest.approx(before, rel=0.05)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(-16, 16)), max_size=40))
+def test_how_long_a_setup_has_been_slower_is_known_without_looking_back(
+    measured: list[tuple[bool, int]],
+) -> None:
+    here = _Hardware()
+    for number, (fast, quarters) in enumerate(measured):
+        surprise = quarters / 4
+        setup = ("fp16" if fast else "fp32", None, None)
+        cell = Cell("m", "gpu-1")
+        one = Seen(number, "", "rack", cell, setup, 1.0, surprise, surprise, timedelta(0))
+        here.note(one)
+
+        own = [each for each in here.newest if each.setup == setup]
+        assert here.slower.get(setup, (0.0, 0))[1] == len(own) - _turn(own)
+
+
+def test_what_a_source_measured_counts_no_more_once_it_is_distrusted() -> None:
+    here, other = _Hardware(), _Hardware()
+    setup = ("fp16", None, None)
+    for number in range(30):
+        source, surprise = ("liar", 3.0) if number % 3 == 0 else ("rack", -0.7)
+        one = Seen(number, "", source, Cell("m", "h"), setup, 1.0, surprise, surprise, timedelta(0))
+        here.note(one)
+        if source != "liar":
+            other.note(one)
+
+    here.without("liar")
+
+    assert here == other
+    assert here.slower[setup][1] == 20
