@@ -269,13 +269,14 @@ class Learner:
             slots[domain.metric] = domain.slot
         path[event.metrics] = event.paths[:, 2]
         z[event.metrics], doubt[event.metrics] = event.z, event.doubt
-        rest[event.metrics] = event.z - self._law.law(frame.linear, event.paths[None])[0]
+        law = self._law.law(frame.linear, event.paths[None])[0]
+        rest[event.metrics] = event.z - law
         kin = self._memory.kin(frame.keys[0])
         number = self._memory.next_event
         measured = Measured(event.z, event.doubt)
         self._own.learn(frame, domains.tolist(), event.paths[:, 2].tolist(), measured, number)
         self._memory.add(frame, slots, z, rest, path, doubt)
-        self._pair(frame, event, kin)
+        self._pair(frame, event, law, kin)
         if shipped:
             for setup in event.paths[:, 2].tolist():
                 self._site.ship(setup)
@@ -450,8 +451,11 @@ class Learner:
         mix(expected, Others(law, offset, *carried), told, own, paths, self._ranges)
         return expected
 
-    def _pair(self, frame: Frame, event: _Event, kin: Integers) -> None:
-        """Learn from the same network in other set-ups, `kin`, how this one differs from them."""
+    def _pair(self, frame: Frame, event: _Event, law: Floats, kin: Integers) -> None:
+        """Learn from the same network in other set-ups, `kin`, how this one differs from them.
+
+        Of the event's metrics, `law (m,)` is what their laws say.
+        """
         memory = self._memory
         here = memory.setup[(memory.next_event - 1) % memory.rows]
         if self._law.events[event.paths[0, 2]] >= _UP:
@@ -468,7 +472,6 @@ class Learner:
         there, at = rows[:count], at[:count]
         number = event.metrics[at]
         z, rest = memory.z[there, number], memory.rest[there, number]
-        law = self._law.law(frame.linear, event.paths[None])[0]
         self._paired.learn(
             event.paths[at, 2],
             memory.path[there, number],

@@ -39,6 +39,37 @@ class Asked(NamedTuple):
     learnt: Hyperparameters
 
 
+class Line(NamedTuple):
+    """A network, a set-up or a shape: its sizes and names, and what is the same if these are."""
+
+    sizes: Floats
+    names: NDArray[Any]
+    key: bytes
+
+    @classmethod
+    def of(cls, sizes: Floats, names: NDArray[Any]) -> Line:
+        """Return the line of sizes and names."""
+        return cls(sizes, names, sizes.tobytes() + names.tobytes())
+
+
+class Parts(NamedTuple):
+    """What a cell consists of."""
+
+    network: Line
+    setup: Line
+    shape: Line
+
+    @classmethod
+    def of(cls, cell: Cells) -> Parts:
+        """Return the parts of one cell."""
+        sizes, names, own = cell.sizes[0], cell.names[0], len(NAMES)
+        return cls(
+            Line.of(sizes[:NETWORK_SIZES], names[:own]),
+            Line.of(sizes[:0], names[own:]),
+            Line.of(sizes[NETWORK_SIZES:], names[:0]),
+        )
+
+
 class Nearest:
     """Predicts by the nearest measurements of a domain; these themselves are in the memory.
 
@@ -70,8 +101,8 @@ class Nearest:
     def __len__(self) -> int:
         return self._end - self._first
 
-    def add(self, cell: Cells, event: int, memory: Memory) -> None:
-        """Add a measurement of one cell, which is or will be in the memory by its number."""
+    def add(self, parts: Parts, event: int, memory: Memory) -> None:
+        """Add a measurement of a cell's parts; it is or will be in the memory by its number."""
         # What the memory has forgotten lies at the beginning.
         events = self._entries[:, loops.EVENT]
         while self._first < self._end and events[self._first] <= event - memory.rows:
@@ -79,7 +110,7 @@ class Nearest:
         if 2 * self._first > max(self._end, 64):
             self._keep(np.arange(self._first, self._end))
         self.mark = hash((self.mark, event))
-        at, own = self._end, self._cell(cell)
+        at, own = self._end, self._cell(parts)
         self._entries = fitted(self._entries, at + 1)
         self._entries[at] = event, own, self._cells[own, loops.NEWEST]
         self._cells[own, loops.NEWEST] = at
@@ -152,12 +183,11 @@ class Nearest:
             self._shapes.lines,
         )
 
-    def _cell(self, cell: Cells) -> int:
+    def _cell(self, parts: Parts) -> int:
         """Return the number of a cell; it may be a new one."""
-        sizes, names = cell.sizes[0], cell.names[0]
-        network = self._networks.number(sizes[:NETWORK_SIZES], names[: len(NAMES)])
-        setup = self._setups.number(sizes[:0], names[len(NAMES) :])
-        shape = self._shapes.number(sizes[NETWORK_SIZES:], names[:0])
+        network = self._networks.number(parts.network)
+        setup = self._setups.number(parts.setup)
+        shape = self._shapes.number(parts.shape)
         count = len(self._known)
         own = self._known.setdefault(_key(network, setup, shape), count)
         if own == count:
@@ -213,14 +243,14 @@ class _Lines:
         """All of them, for loops."""
         return loops.Lines(self.sizes, self.names, len(self._known))
 
-    def number(self, sizes: Floats, names: NDArray[Any]) -> int:
+    def number(self, line: Line) -> int:
         """Return which line this is; it may be a new one."""
         count = len(self._known)
-        at = self._known.setdefault(sizes.tobytes() + names.tobytes(), count)
+        at = self._known.setdefault(line.key, count)
         if at == count:
             if at == self.names.shape[1]:
                 self.sizes, self.names = _widened(self.sizes), _widened(self.names)
-            self.sizes[:, at], self.names[:, at] = sizes, names
+            self.sizes[:, at], self.names[:, at] = line.sizes, line.names
         return at
 
     def keep(self, lines: Integers) -> Integers:

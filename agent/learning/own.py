@@ -27,7 +27,7 @@ from agent.learning.features import Frame
 from agent.learning.loops import own as loops
 from agent.learning.loops.mixed import at_paths
 from agent.learning.memory import Memory
-from agent.learning.nearest import Asked, Nearest
+from agent.learning.nearest import Asked, Nearest, Parts
 from agent.learning.rows import fitted
 
 Floats = NDArray[np.float64]
@@ -167,13 +167,14 @@ class Own:
         if not any(known):
             return
         cell, told, stepped = Cells.of(frame), frame is self._last, False
+        parts = Parts.of(cell)
         unshifted = (measured.z - self._shifted[list(setups)]).tolist()
         each = zip(known, domains, setups, unshifted, measured.doubt.tolist(), strict=True)
         for domain, row, setup, value, doubt in each:
             if domain is None:
                 continue
             self._domains[row] = self._domains.pop(row)
-            domain.nearest.add(cell, event, self._memory)
+            domain.nearest.add(parts, event, self._memory)
             domain.exact.add(cell, value, setup, doubt, told=told)
             if not stepped:
                 # One step at a time: none is to hold up everything else.
@@ -185,8 +186,8 @@ class Own:
         The first domain chooses for all of them, so that no answer depends on which metrics are
         asked for.
         """
-        alike = (one for one in self._domains.values() if one.nearest.mark == mark)
-        return min(alike, key=lambda one: one.nearest.metric).exact.learnt.rates
+        alike = [one for one in self._domains.values() if one.nearest.mark == mark]
+        return min(alike, key=_metric_of).exact.learnt.rates
 
     def shift(self, rows: Integers, size: float) -> None:
         """Note that hardware or set-ups have shifted; the memory has moved what was measured."""
@@ -220,6 +221,10 @@ class _Domain(NamedTuple):
     def known(self) -> bool:
         """Whether anything was measured."""
         return (len(self.nearest) if self.exact.grown else self.exact.count) > 0
+
+
+def _metric_of(domain: _Domain) -> int:
+    return domain.nearest.metric
 
 
 class _Together(NamedTuple):

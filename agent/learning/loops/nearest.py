@@ -27,6 +27,9 @@ from agent.learning.loops.memory import Values
 NEAREST = 32
 """Measurements that predict a cell."""
 
+_LOOKED = 48
+"""Nearest of all that are looked at: mostly there are enough of the hardware among them."""
+
 EVENT, CELL, OLDER = range(3)
 """Of a measurement: its number, its cell, and the one before it of the same cell."""
 
@@ -302,7 +305,7 @@ def _choose(own: Integers, best: _Best, count: int, here: Floats, held: Held) ->
     own[:kept] = best.places[:kept]
     found = 0
     for place in best.places[half:count]:
-        if here[cells[entries[place, CELL], SETUP]] < np.inf:
+        if found < half and here[cells[entries[place, CELL], SETUP]] < np.inf:
             own[kept + found] = place
             found += 1
     return found
@@ -382,7 +385,8 @@ def search(chosen: IntegerTable, asked: Cells, rates: Floats, without: int, held
     apart = _Apart(by_network, by_setup, by_shape)
     apart_here = _Apart(by_network, here, by_shape)
     heads = _Best(np.empty(_HEADS), np.empty(_HEADS, dtype=np.int64))
-    best = _Best(np.empty(k), np.empty(k, dtype=np.int64))
+    looked = max(k, _LOOKED)
+    best = _Best(np.empty(looked), np.empty(looked, dtype=np.int64))
     own = _Best(np.empty(k), np.empty(k, dtype=np.int64))
     met = np.zeros(networks.used, dtype=np.bool_)
     cells, entries, many = held.cells, held.entries, 0
@@ -403,7 +407,7 @@ def search(chosen: IntegerTable, asked: Cells, rates: Floats, without: int, held
         count = _nearest(best, heads.places[:many], met, apart, held)
         line, kept = chosen[at], min(count, k // 2)
         found = _choose(line, best, count, here, held)
-        if found < k - kept:
+        if found < k // 2 and count == looked:
             if _cells_in(here, held) <= _FEW:
                 own_count = _take_setups(own, apart_here, held)
             else:

@@ -14,7 +14,7 @@ from agent.learning.exact import Cells, Exact, Hyperparameters
 from agent.learning.features import NAMES, SIZES, WIDTH, frame_of
 from agent.learning.loops import nearest as loops
 from agent.learning.memory import Memory
-from agent.learning.nearest import Asked, Nearest
+from agent.learning.nearest import Asked, Nearest, Parts
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -67,7 +67,7 @@ def taught(
     memory = Memory(1, [1.0] * len(SIZES), [1.0] * 9, rows=rows)
     for one, doubt in zip_longest(known, doubts, fillvalue=0.0):
         frame = frame_of([one], catalogue())
-        nearest.add(Cells.of(frame), memory.next_event, memory)
+        nearest.add(Parts.of(Cells.of(frame)), memory.next_event, memory)
         z = np.array([value(one) + doubt])
         memory.add(frame, [SLOT], z, z, np.array([1]), doubt)
     return nearest, memory
