@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from agent.learning.exact import Cells, Hyperparameters
 from agent.learning.features import NAMES, NETWORK_SIZES, PARTS, SIZES
 from agent.learning.loops import nearest as loops
+from agent.learning.loops import tell
 from agent.learning.memory import Memory
 from agent.learning.rows import fitted
 
@@ -146,7 +147,7 @@ class Nearest:
         """
         mean, spread = np.empty((2, len(asked), len(cells.sizes)))
         variances, noises, by_rate, laws = zip(*(one.learnt for one in asked), strict=True)
-        every = loops.Processes(
+        every = tell.Processes(
             np.array(variances),
             np.array(noises),
             np.array(by_rate),
@@ -154,18 +155,9 @@ class Nearest:
             np.array([one.process.roots for one in asked]),
             np.array([(one.process.metric, one.process.slot) for one in asked]),
         )
-        loops.predict(
-            mean,
-            spread,
-            cells,
-            rates,
-            every,
-            -1 if without is None else without,
-            memory.next_event - memory.rows,
-            self.held,
-            memory.values,
-            shifted,
-        )
+        source = tell.Source(memory.next_event - memory.rows, self.held, memory.values, shifted)
+        left_out = -1 if without is None else without
+        tell.predict(mean, spread, cells, rates, every, left_out, source)
         return mean, spread
 
     @property

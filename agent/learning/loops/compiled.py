@@ -83,6 +83,8 @@ def _type_of(hint: Any) -> types.Type:
         return _PLAIN[hint]
     if get_origin(hint) is Annotated:
         return get_args(hint)[1]
+    if get_origin(hint) is tuple:
+        return types.Tuple([_type_of(one) for one in get_args(hint)])
     fields = [_type_of(one) for one in get_type_hints(hint, include_extras=True).values()]
     if len(set(fields)) == 1:
         return types.NamedUniTuple(fields[0], len(fields), hint)

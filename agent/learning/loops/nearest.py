@@ -1,28 +1,24 @@
-"""The nearest of many measurements, and what a Gaussian process over them predicts."""
+"""Which of many measurements are the nearest to cells."""
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
-from agent.learning.exact import Cells, Hyperparameters
+from agent.learning.exact import Cells
 from agent.learning.features import NAMES, NETWORK_SIZES
 from agent.learning.loops.compiled import (
     Flags,
     Floats,
-    FloatTable,
     Integers,
     IntegerTable,
     Ints,
     IntTable,
     SingleTable,
     compiled,
-    summed_in_any_order,
 )
-from agent.learning.loops.gaussian import CELL_NAMES, CELL_SIZES, apart, whiten
-from agent.learning.loops.memory import Values
+from agent.learning.loops.gaussian import CELL_SIZES
 
 NEAREST = 32
 """Measurements that predict a cell."""
@@ -48,6 +44,9 @@ _NETWORK_NAMES = len(NAMES)
 
 _MANY = 2
 """If more than one in so many cells has to be looked at, all are, in the order that they lie in."""
+
+_MANY_IN_ONE = 4
+"""If no more than one in so many cells is of the nearest set-up, these are looked at first."""
 
 _HEADS = 12
 """Networks that are looked at first: most others are then seen to be too far."""
@@ -87,34 +86,6 @@ class Held(NamedTuple):
     shapes: Lines
 
 
-class Processes(NamedTuple):
-    """What makes cells alike by each of several processes, and what they tell.
-
-    Attributes:
-        variances: of what likeness explains.
-        noises: of a measurement.
-        rates: a line for each.
-        laws: the same, variances of weights of the law.
-        roots: the same, usual weights of the law.
-        told: a line for each: a column of the memory, and a slot in it.
-    """
-
-    variances: Floats
-    noises: Floats
-    rates: FloatTable
-    laws: FloatTable
-    roots: FloatTable
-    told: IntegerTable
-
-
-class Meant(NamedTuple):
-    """Which measurements count: a column of the memory, a slot in it, and the oldest event."""
-
-    metric: int
-    slot: int
-    oldest: int
-
-
 class _Apart(NamedTuple):
     """How far networks, set-ups and shapes are from a cell."""
 
@@ -128,24 +99,6 @@ class _Best(NamedTuple):
 
     fars: Floats
     places: Integers
-
-
-class _Some(NamedTuple):
-    """What predicts one cell, a line each.
-
-    Attributes:
-        sizes: of the cells.
-        names: of the cells.
-        features: of the law.
-        rest: what was measured.
-        doubt: its variance on top of what every measurement has.
-    """
-
-    sizes: FloatTable
-    names: IntTable
-    features: FloatTable
-    rest: Floats
-    doubt: Floats
 
 
 @compiled
@@ -192,11 +145,18 @@ def _take(
 
 @compiled
 def _take_networks(
-    best: _Best, count: int, networks: Integers, apart: _Apart, least: float, held: Held
+    best: _Best,
+    count: int,
+    networks: Integers,
+    done: int,
+    apart: _Apart,
+    least: float,
+    held: Held,
 ) -> int:
     """Put what was measured of networks among the nearest; return how many there are.
 
-    Passed over are networks that with the `least` distance of set-ups and shapes are too far.
+    Passed over are networks that with the `least` distance of set-ups and shapes are too far, and
+    the set-up that is `done`.
     """
     fars, most = best.fars, len(best.fars)
     by_network, by_setup, by_shape = apart
@@ -206,10 +166,32 @@ def _take_networks(
         if count == most and own + least > fars[most - 1]:
             continue
         while cell >= 0:
-            far = own + by_setup[cells[cell, SETUP]] + by_shape[cells[cell, SHAPE]]
-            if far < np.inf and (count < most or far <= fars[most - 1]):
+            setup = cells[cell, SETUP]
+            far = own + by_setup[setup] + by_shape[cells[cell, SHAPE]]
+            nearer = far < np.inf and (count < most or far <= fars[most - 1])
+            if nearer and setup != done:
                 count = _take(best, count, far, cells[cell, NEWEST], entries, first)
             cell = cells[cell, OF_NETWORK]
+    return count
+
+
+@compiled
+def _take_setup(best: _Best, count: int, setup: int, met: Flags, apart: _Apart, held: Held) -> int:
+    """Put what was measured in a set-up, of networks not met, among the nearest.
+
+    Return how many there are.
+    """
+    fars, most, own = best.fars, len(best.fars), apart.by_setup[setup]
+    by_network, by_shape = apart.by_network, apart.by_shape
+    cells, entries, first = held.cells, held.entries, held.first
+    cell = held.of_setups[setup, LAST]
+    while cell >= 0:
+        network = cells[cell, NETWORK]
+        far = by_network[network] + own + by_shape[cells[cell, SHAPE]]
+        nearer = far < np.inf and (count < most or far <= fars[most - 1])
+        if nearer and not met[network]:
+            count = _take(best, count, far, cells[cell, NEWEST], entries, first)
+        cell = cells[cell, OF_SETUP]
     return count
 
 
@@ -239,15 +221,19 @@ def _cells_in(by_setup: Floats, held: Held) -> int:
 
 
 @compiled
-def _take_all(best: _Best, count: int, met: Flags, apart: _Apart, held: Held) -> int:
-    """Put what was measured of networks not met among the nearest; return how many there are."""
+def _take_all(best: _Best, count: int, met: Flags, done: int, apart: _Apart, held: Held) -> int:
+    """Put what was measured of networks not met among the nearest; return how many there are.
+
+    Passed over is the set-up that is `done`.
+    """
     fars, most = best.fars, len(best.fars)
     by_network, by_setup, by_shape = apart
     cells, entries, first = held.cells, held.entries, held.first
     for cell in range(held.cell_count):
-        network = cells[cell, NETWORK]
-        far = by_network[network] + by_setup[cells[cell, SETUP]] + by_shape[cells[cell, SHAPE]]
-        if far < np.inf and (count < most or far <= fars[most - 1]) and not met[network]:
+        network, setup = cells[cell, NETWORK], cells[cell, SETUP]
+        far = by_network[network] + by_setup[setup] + by_shape[cells[cell, SHAPE]]
+        nearer = far < np.inf and (count < most or far <= fars[most - 1])
+        if nearer and setup != done and not met[network]:
             count = _take(best, count, far, cells[cell, NEWEST], entries, first)
     return count
 
@@ -275,8 +261,13 @@ def _nearest(best: _Best, heads: Integers, met: Flags, apart: _Apart, held: Held
     least = _least(apart.by_setup) + _least(apart.by_shape)
     if least == np.inf:
         return 0
-    count = _take_networks(best, 0, heads, apart, least, held)
+    count, done = _take_networks(best, 0, heads, -1, apart, least, held), -1
     met[heads] = True
+    # Networks that are alike were mostly measured in other set-ups: what was measured in the
+    # nearest of these says better how far one has to look.
+    setup = int(np.argmin(apart.by_setup))
+    if _MANY_IN_ONE * held.of_setups[setup, CELLS] <= held.cell_count:
+        count, done = _take_setup(best, count, setup, met, apart, held), setup
     # What is left of the networks cannot be nearer than their own distance and the least of others.
     reach = best.fars[-1] if count == len(best.fars) else np.inf
     networks, some, left, last = np.empty(len(met), dtype=np.int64), 0, 0, held.of_networks
@@ -287,9 +278,9 @@ def _nearest(best: _Best, heads: Integers, met: Flags, apart: _Apart, held: Held
             some += 1
             left += last[network, CELLS]
     if _MANY * left > held.cell_count:
-        count = _take_all(best, count, met, apart, held)
+        count = _take_all(best, count, met, done, apart, held)
     else:
-        count = _take_networks(best, count, networks[:some], apart, least, held)
+        count = _take_networks(best, count, networks[:some], done, apart, least, held)
     met[heads] = False
     return count
 
@@ -438,152 +429,3 @@ def link(
         cells[cell, OF_SETUP], setup[LAST] = setup[LAST], cell
         network[CELLS] += 1
         setup[CELLS] += 1
-
-
-@compiled
-def _gather(
-    some: _Some, chosen: Integers, held: Held, values: Values, meant: Meant, shifted: Floats
-) -> int:
-    """Gather what is known of what was chosen and counts; return how much that is."""
-    sizes, names, features, rest, doubt = some
-    entries, cells, oldest = held.entries, held.cells, meant.oldest
-    network_sizes, network_names = held.networks.sizes, held.networks.names
-    shape_sizes, setup_names = held.shapes.sizes, held.setups.names
-    slots, z, linear, path, metric = (
-        values.slot,
-        values.z,
-        values.linear,
-        values.path,
-        meant.metric,
-    )
-    doubts = values.doubt
-    n = 0
-    for place in chosen:
-        if place < 0 or entries[place, EVENT] < oldest:
-            continue
-        row = entries[place, EVENT] % len(slots)
-        if slots[row, metric] != meant.slot:
-            continue
-        network, setup, shape = cells[entries[place, CELL], :NEWEST]
-        sizes[n, :NETWORK_SIZES] = network_sizes[:, network]
-        sizes[n, NETWORK_SIZES:] = shape_sizes[:, shape]
-        names[n, :_NETWORK_NAMES] = network_names[:, network]
-        names[n, _NETWORK_NAMES:] = setup_names[:, setup]
-        features[n] = linear[row]
-        rest[n] = z[row, metric] - shifted[path[row, metric]]
-        doubt[n] = doubts[row, metric]
-        n += 1
-    return n
-
-
-@summed_in_any_order
-def _alike(
-    matrix: FloatTable, count: int, some: _Some, cells: Cells, at: int, learnt: Hyperparameters
-) -> None:
-    """Find how alike lines are among each other, and in the last column but one, to a cell."""
-    rates, sizes, names, variance = learnt.rates, some.sizes, some.names, learnt.variance
-    cell_sizes, cell_names = cells.sizes, cells.names
-    for i in range(count):
-        for j in range(i, count):
-            far = apart(rates, sizes, names, i, sizes, names, j)
-            matrix[i, j] = variance * math.exp(-far)
-        far = apart(rates, sizes, names, i, cell_sizes, cell_names, at)
-        matrix[i, -2] = variance * math.exp(-far)
-
-
-@compiled
-def tell(
-    mean: Floats,
-    spread: Floats,
-    chosen: IntegerTable,
-    asked: Cells,
-    learnt: Hyperparameters,
-    roots: Floats,
-    held: Held,
-    values: Values,
-    meant: Meant,
-    shifted: Floats,
-) -> None:
-    """Predict cells by a Gaussian process over what was chosen for each.
-
-    Args:
-        mean: `(q,)`, filled with what is expected.
-        spread: `(q,)`, filled with standard deviations.
-        chosen: `(q, k)` places of measurements; -1 where there is none.
-        asked: the cells.
-        learnt: what makes cells alike.
-        roots: usual weights of the law.
-        held: the measurements.
-        values: of the memory.
-        meant: which of its measurements count.
-        shifted: by rows of set-ups, how far they have shifted, which is not told.
-    """
-    k, laws, noise = chosen.shape[1], learnt.laws, learnt.noise
-    features, rest, doubt = np.empty((k, len(roots))), np.empty(k), np.empty(k)
-    some = _Some(
-        np.empty((k, CELL_SIZES)), np.empty((k, CELL_NAMES), dtype=np.int32), features, rest, doubt
-    )
-    # Beside the covariances, what is to be whitened: those with the cell, and what was measured.
-    matrix = np.empty((k, k + 2))
-    for at in range(len(chosen)):
-        linear = asked.linear[at]
-        n = _gather(some, chosen[at], held, values, meant, shifted)
-        _alike(matrix, n, some, asked, at, learnt)
-        law = features[:n] * laws
-        among, to_cell = np.dot(law, features[:n].T), np.dot(law, linear)
-        usual = np.dot(features[:n], roots)
-        for i in range(n):
-            for j in range(i, n):
-                matrix[i, j] += among[i, j]
-            matrix[i, i] += noise + doubt[i]
-            matrix[i, k] += to_cell[i]
-            matrix[i, k + 1] = rest[i] - usual[i]
-        whiten(matrix, n, noise)
-        centre = np.dot(linear, roots)
-        left = learnt.variance + np.dot(linear * laws, linear)
-        for i in range(n):
-            centre += matrix[i, k] * matrix[i, k + 1]
-            left -= matrix[i, k] * matrix[i, k]
-        mean[at] = centre
-        spread[at] = math.sqrt(max(left, 0.0) + noise)
-
-
-@compiled
-def predict(
-    mean: FloatTable,
-    spread: FloatTable,
-    asked: Cells,
-    rates: Floats,
-    processes: Processes,
-    without: int,
-    oldest: int,
-    held: Held,
-    values: Values,
-    shifted: Floats,
-) -> None:
-    """Predict `q` cells by the nearest measurements, for `a` processes that hold the same ones.
-
-    Args:
-        mean: `(a, q)`, filled with what is expected.
-        spread: `(a, q)`, filled with standard deviations.
-        asked: the cells.
-        rates: as of `search`.
-        processes: what makes cells alike.
-        without: as of `search`.
-        oldest: the first event that the memory still holds.
-        held: the measurements.
-        values: of the memory.
-        shifted: as of `tell`.
-    """
-    chosen = np.empty((len(asked.sizes), NEAREST), dtype=np.int64)
-    search(chosen, asked, rates, without, held)
-    for one, (metric, slot) in enumerate(processes.told):
-        learnt = Hyperparameters(
-            processes.variances[one],
-            processes.noises[one],
-            processes.rates[one],
-            processes.laws[one],
-        )
-        meant = Meant(metric, slot, oldest)
-        roots = processes.roots[one]
-        tell(mean[one], spread[one], chosen, asked, learnt, roots, held, values, meant, shifted)
