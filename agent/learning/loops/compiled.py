@@ -41,7 +41,7 @@ _NAME = "placewise-compiled"
 def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Return a function compiled now, and not in the middle of an event.
 
-    It takes and returns numbers and the arrays that are named here, or named tuples of these.
+    It takes and returns numbers and the arrays that are named here, or tuples of these.
     """
     return _compile(function, fast=False)
 

@@ -42,6 +42,10 @@ def line(one: Line, places: Places) -> float:
     return one.base + one.slope * places.values[places.chosen]
 
 
+def whole_and_rest(value: float) -> tuple[int, float]:
+    return int(value), value - int(value)
+
+
 @pytest.fixture
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a copy of the sources that stands for them."""
@@ -150,6 +154,12 @@ def test_functions_take_named_tuples_of_one_type_or_several(
     made = compiled.compiled(line)
 
     assert made(Line(2.0, 1.0), Places(np.array([1.0, 3.0]), 1)) == 7.0
+
+
+def test_functions_return_several_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "_KEPT", None)
+
+    assert compiled.compiled(whole_and_rest)(3.25) == (3, 0.25)
 
 
 @pytest.mark.parametrize(
