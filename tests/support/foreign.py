@@ -47,6 +47,9 @@ class Foreign:
     ) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        # The pair of sockets that wakes its thread is closed by nothing else but garbage
+        # collection, which may come to the sockets first.
+        self._client.reinitialise()
 
     def subscribe(self, topic: str) -> None:
         """Subscribe, and wait until the broker says so."""
