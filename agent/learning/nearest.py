@@ -113,8 +113,7 @@ class Nearest:
         self.mark = hash((self.mark, event))
         at, own = self._end, self._cell(parts)
         self._entries = fitted(self._entries, at + 1)
-        self._entries[at] = event, own, self._cells[own, loops.NEWEST]
-        self._cells[own, loops.NEWEST] = at
+        loops.note(at, event, own, self._entries, self._cells)
         self._end += 1
 
     def sweep(self, memory: Memory) -> None:
@@ -186,12 +185,9 @@ class Nearest:
             self._of_networks = fitted(self._of_networks, network + 1)
             self._of_setups = fitted(self._of_setups, setup + 1)
             self._cells = fitted(self._cells, own + 1)
-            both = self._of_networks[network], self._of_setups[setup]
-            before = [known[loops.LAST] if known[loops.CELLS] else -1 for known in both]
-            self._cells[own] = network, setup, shape, -1, *before
-            for known in both:
-                known[loops.CELLS] += 1
-                known[loops.LAST] = own
+            loops.enter(
+                own, (network, setup, shape), self._cells, self._of_networks, self._of_setups
+            )
         return own
 
     def _keep(self, places: Integers) -> None:

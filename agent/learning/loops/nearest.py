@@ -413,6 +413,35 @@ def search(chosen: IntegerTable, asked: Cells, rates: Floats, without: int, held
 
 
 @compiled
+def note(place: int, event: int, cell: int, entries: IntegerTable, cells: IntTable) -> None:
+    """Put a measurement of a cell at its place, as the newest of that cell."""
+    entries[place, EVENT], entries[place, CELL] = event, cell
+    entries[place, OLDER], cells[cell, NEWEST] = cells[cell, NEWEST], place
+
+
+@compiled
+def enter(
+    cell: int,
+    parts: tuple[int, int, int],
+    cells: IntTable,
+    of_networks: IntegerTable,
+    of_setups: IntegerTable,
+) -> None:
+    """Put a cell of a network, a set-up and a shape behind all others, not measured so far."""
+    network, setup, shape = parts
+    line = cells[cell]
+    line[NETWORK], line[SETUP], line[SHAPE], line[NEWEST] = network, setup, shape, -1
+    for of_parts, part, column in (
+        (of_networks, network, OF_NETWORK),
+        (of_setups, setup, OF_SETUP),
+    ):
+        known = of_parts[part]
+        line[column] = known[LAST] if known[CELLS] > 0 else -1
+        known[LAST] = cell
+        known[CELLS] += 1
+
+
+@compiled
 def link(
     entries: IntegerTable, cells: IntTable, of_networks: IntegerTable, of_setups: IntegerTable
 ) -> None:
