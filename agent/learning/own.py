@@ -17,6 +17,7 @@ would be measured had nothing ever shifted, and shifts are added to what they sa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -206,8 +207,11 @@ class Own:
             domain.nearest.sweep(self._memory)
 
 
-class _Domain(NamedTuple):
+@dataclass(frozen=True)
+class _Domain:
     """A domain's own process.
+
+    Without slots, and no tuple, so that snapshots pickle it by itself; see `agent.pieces`.
 
     Attributes:
         exact: over a few hundred measurements, from which it learns what makes cells alike.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import pickletools
 import time
 from collections import deque
 from collections.abc import Generator
@@ -14,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import pieces
-from agent.learning.bank import Bank
+from agent.learning.bank import Bank, Observation
+from agent.learning.cell import Cell
+from agent.learning.exact import MOST
 
 
 class Plain:
@@ -138,6 +142,26 @@ def test_a_bank_comes_back_as_it_was() -> None:
     bank = Bank()
     copy = again(bank)
     assert copy.digest() == bank.digest()
+
+
+def test_no_object_of_what_was_learnt_is_pickled_within_another() -> None:
+    """In one piece they would hold up the loop: a tuple or slots around them are enough."""
+    bank = Bank()
+    for n in range(MOST + 50):
+        cell = Cell(f"m{n % 50}", f"h{n % 4}", gmacs=1.0 + n % 7, batch_size=1.0 + n % 16)
+        bank.learn(Observation(cell, {"throughput_per_s": 100.0 + n % 13}))
+    contents, *parts = pieces.dumps(bank)
+    written, start, found = b"".join(parts), 0, set()
+
+    for _, lengths in pickle.loads(contents):
+        for length in lengths:
+            piece, start = written[start : start + length], start + length
+            named = {each for _, each, _ in pickletools.genops(piece) if isinstance(each, str)}
+            own = named & {"Bank", "Learner", "Own", "_Domain", "Exact", "Nearest", "Memory"}
+            assert len(own) <= 1
+            found |= own
+
+    assert len(found) == 7
 
 
 def test_large_arrays_come_in_parts_of_about_a_megabyte() -> None:
