@@ -7,6 +7,7 @@ import json
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +57,7 @@ def import_(
     The store must not be in use: to feed a running agent, use `placewise replay FILE`.
     """
     settings = load_settings(config, store=store)
+    _load("agent.wiring", "agent.importing")
     summary = asyncio.run(_import(settings, file, opt.pairs("--map", mapping or []), as_json))
     if as_json:
         typer.echo(json.dumps(_summary_json(summary), indent=2))
@@ -84,10 +86,12 @@ def replay(
     """
     settings = load_settings(config, broker=broker, store=store)
     if file is not None:
+        _load("agent.importing")
         result = asyncio.run(
             _publish(settings, file, opt.pairs("--map", mapping or []), rate, limit)
         )
     else:
+        _load("agent.wiring", "agent.verify")
         result = asyncio.run(_verify(settings))
     if as_json:
         typer.echo(json.dumps(result, indent=2))
@@ -96,6 +100,12 @@ def replay(
             out.print(f"{name.replace('_', ' ')}: [bold]{value}[/]")
     if result.get("answers_that_differ"):
         raise typer.Exit(ANSWERS_DIFFER)
+
+
+def _load(*modules: str) -> None:
+    """Load what takes long to load, before a loop runs that it would hold up."""
+    for module in modules:
+        import_module(module)
 
 
 async def _import(

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Awaitable, Callable
 
 import pytest
+import uvloop
 
 from agent.aside import Aside
 from agent.heart.thought import Thought
@@ -33,21 +34,28 @@ def thought(decide: Callable[[], UpdateReply]) -> bytes:
     return pickle.dumps(Thought(decide, {}))
 
 
-def run(work: Callable[[Aside], Awaitable[None]]) -> None:
+def run(
+    work: Callable[[Aside], Awaitable[None]],
+    loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+) -> None:
     async def both() -> None:
         async with Aside() as aside:
             await work(aside)
 
-    asyncio.run(both())
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(both())
 
 
-def test_thoughts_are_thought_elsewhere_one_process_for_all() -> None:
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_thoughts_are_thought_elsewhere_one_process_for_all(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
     async def work(aside: Aside) -> None:
         found = [await aside.think(thought(who)) for _ in range(2)]
         assert found[0] == found[1]
         assert found[0] != who()
 
-    run(work)
+    run(work, loop)
 
 
 def test_what_is_wrong_with_a_request_comes_back_with_its_details() -> None:
