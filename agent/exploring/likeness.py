@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from agent.learning.catalogue import Catalogue
 from agent.learning.cell import Cell
-from agent.learning.features import BIAS, LINEAR, frame_of
+from agent.learning.features import BIAS, LINEAR, NAMES, Names, frame_of
 from agent.learning.identity import number_of
 
 Floats = NDArray[np.float64]
@@ -89,7 +89,7 @@ class Points(NamedTuple):
     Attributes:
         law: `(n, d)` features of the law, scaled so that inner products are of about one.
         sizes: `(n, len(SIZES))`.
-        names: `(n, 3)` numbers: group, stem, model.
+        names: `(n, len(NAMES))` numbers of what the network is recognised by.
         parts: `(n, len(PARTS))` numbers of what makes the set-up.
         family: `(n,)` numbers; nothing is told across them.
         domain: `(n,)` numbers of family and task; no law is shared across them.
@@ -97,8 +97,8 @@ class Points(NamedTuple):
 
     law: Floats
     sizes: Singles
-    names: Integers
-    parts: Integers
+    names: Names
+    parts: Names
     family: Integers
     domain: Integers
 
@@ -124,8 +124,8 @@ def points_of(cells: Sequence[Cell], catalogue: Catalogue) -> Points:
     return Points(
         frame.linear[:, _WEIGHED] * (2.0 / np.sqrt(len(_WEIGHED))),
         frame.sizes,
-        np.array([(keys.group, keys.stem, keys.model) for keys in frame.keys]),
-        np.array([keys.parts for keys in frame.keys]),
+        frame.names[:, : len(NAMES)],
+        frame.names[:, len(NAMES) :],
         np.array([number_of("family", cell.family or "") for cell in cells]),
         np.array([number_of("domain", cell.task or "", cell.family or "") for cell in cells]),
     )

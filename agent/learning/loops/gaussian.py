@@ -7,8 +7,9 @@ import math
 from agent.learning.features import NAMES, PARTS, SIZES
 from agent.learning.loops.compiled import Floats, FloatTable, IntTable, compiled, written_out
 
-CELL_SIZES, CELL_NAMES = len(SIZES), len(NAMES) + len(PARTS)
-"""Of a cell. Loops are faster for knowing beforehand how many."""
+CELL_SIZES, CELL_NAMES, NETWORK_NAMES = len(SIZES), len(NAMES) + len(PARTS), len(NAMES)
+"""Of a cell, and of these the names of its network. Loops are faster for knowing beforehand how
+many."""
 
 
 @written_out

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from agent.learning.exact import Cells
-from agent.learning.features import NAMES, NETWORK_SIZES
+from agent.learning.features import NETWORK_SIZES
 from agent.learning.loops.compiled import (
     Flags,
     Floats,
@@ -18,7 +18,7 @@ from agent.learning.loops.compiled import (
     SingleTable,
     compiled,
 )
-from agent.learning.loops.gaussian import CELL_SIZES
+from agent.learning.loops.gaussian import CELL_SIZES, NETWORK_NAMES
 
 NEAREST = 32
 """Measurements that predict a cell."""
@@ -38,9 +38,6 @@ CELLS, LAST = range(2)
 
 _FEW = 512
 """Cells of a hardware that are all looked at, sooner than among all networks."""
-
-_NETWORK_NAMES = len(NAMES)
-"""Of the names of a cell, those of its network."""
 
 _MANY = 2
 """If more than one in so many cells has to be looked at, all are, in the order that they lie in."""
@@ -196,18 +193,15 @@ def _take_setup(best: _Best, count: int, setup: int, met: Flags, apart: _Apart, 
 
 
 @compiled
-def _take_setups(best: _Best, apart: _Apart, held: Held) -> int:
-    """Put what was measured in set-ups that count among the nearest; return how many there are."""
-    fars, most, count = best.fars, len(best.fars), 0
-    by_network, by_setup, by_shape = apart
-    cells, entries, first, last = held.cells, held.entries, held.first, held.of_setups
-    for setup, own in enumerate(by_setup):
-        cell = last[setup, LAST] if own < np.inf else -1
-        while cell >= 0:
-            far = by_network[cells[cell, NETWORK]] + own + by_shape[cells[cell, SHAPE]]
-            if far < np.inf and (count < most or far <= fars[most - 1]):
-                count = _take(best, count, far, cells[cell, NEWEST], entries, first)
-            cell = cells[cell, OF_SETUP]
+def _take_setups(best: _Best, met: Flags, apart: _Apart, held: Held) -> int:
+    """Put what was measured in set-ups that count, of networks not met, among the nearest.
+
+    Return how many there are.
+    """
+    count = 0
+    for setup, own in enumerate(apart.by_setup):
+        if own < np.inf:
+            count = _take_setup(best, count, setup, met, apart, held)
     return count
 
 
@@ -320,7 +314,7 @@ def _network_again(at: int, asked: Cells) -> bool:
     if at == 0:
         return False
     same = (asked.sizes[at, :NETWORK_SIZES] == asked.sizes[at - 1, :NETWORK_SIZES]).all()
-    names = asked.names[at, :_NETWORK_NAMES] == asked.names[at - 1, :_NETWORK_NAMES]
+    names = asked.names[at, :NETWORK_NAMES] == asked.names[at - 1, :NETWORK_NAMES]
     return same and names.all()
 
 
@@ -335,7 +329,7 @@ def _shape_again(at: int, asked: Cells) -> bool:
 def _setup_again(at: int, asked: Cells) -> bool:
     """Return whether a cell has the set-up of the one before."""
     names = asked.names
-    return at > 0 and (names[at, _NETWORK_NAMES:] == names[at - 1, _NETWORK_NAMES:]).all()
+    return at > 0 and (names[at, NETWORK_NAMES:] == names[at - 1, NETWORK_NAMES:]).all()
 
 
 @compiled
@@ -364,7 +358,7 @@ def search(chosen: IntegerTable, asked: Cells, rates: Floats, without: int, held
     """
     k = chosen.shape[1]
     networks, setups, shapes = held.networks, held.setups, held.shapes
-    named = CELL_SIZES + _NETWORK_NAMES
+    named = CELL_SIZES + NETWORK_NAMES
     network_rates = np.concatenate((rates[:NETWORK_SIZES], rates[CELL_SIZES:named]))
     shape_rates, setup_rates = rates[NETWORK_SIZES:CELL_SIZES], rates[named:]
     by_network, by_setup, here = (
@@ -383,7 +377,7 @@ def search(chosen: IntegerTable, asked: Cells, rates: Floats, without: int, held
     cells, entries, many = held.cells, held.entries, 0
     for at in range(len(chosen)):
         size, name = asked.sizes[at], asked.names[at]
-        own_name = name[:_NETWORK_NAMES]
+        own_name = name[:NETWORK_NAMES]
         if not _network_again(at, asked):
             _measure(by_network, size[:NETWORK_SIZES], own_name, network_rates, networks)
             if without >= 0:
@@ -392,15 +386,15 @@ def search(chosen: IntegerTable, asked: Cells, rates: Floats, without: int, held
         if not _shape_again(at, asked):
             _measure(by_shape, size[NETWORK_SIZES:], name[:0], shape_rates, shapes)
         if not _setup_again(at, asked):
-            _measure(by_setup, size[:0], name[_NETWORK_NAMES:], setup_rates, setups)
+            _measure(by_setup, size[:0], name[NETWORK_NAMES:], setup_rates, setups)
             for i in range(setups.used):
-                here[i] = by_setup[i] if hardware[i] == name[_NETWORK_NAMES] else np.inf
+                here[i] = by_setup[i] if hardware[i] == name[NETWORK_NAMES] else np.inf
         count = _nearest(best, heads.places[:many], met, apart, held)
         line, kept = chosen[at], min(count, k // 2)
         found = _choose(line, best, count, here, held)
         if found < k // 2 and count == looked:
             if _cells_in(here, held) <= _FEW:
-                own_count = _take_setups(own, apart_here, held)
+                own_count = _take_setups(own, met, apart_here, held)
             else:
                 own_count = _nearest(own, heads.places[:many], met, apart_here, held)
             # Those that are among the first of all are the first of these.
@@ -446,15 +440,10 @@ def link(
     entries: IntegerTable, cells: IntTable, of_networks: IntegerTable, of_setups: IntegerTable
 ) -> None:
     """Find anew which measurement and which cell comes before which; no array has more room."""
-    cells[:, NEWEST] = -1
-    for place in range(len(entries)):
-        cell = entries[place, CELL]
-        entries[place, OLDER], cells[cell, NEWEST] = cells[cell, NEWEST], place
     of_networks[:, CELLS], of_networks[:, LAST] = 0, -1
     of_setups[:, CELLS], of_setups[:, LAST] = 0, -1
     for cell in range(len(cells)):
-        network, setup = of_networks[cells[cell, NETWORK]], of_setups[cells[cell, SETUP]]
-        cells[cell, OF_NETWORK], network[LAST] = network[LAST], cell
-        cells[cell, OF_SETUP], setup[LAST] = setup[LAST], cell
-        network[CELLS] += 1
-        setup[CELLS] += 1
+        parts = cells[cell, NETWORK], cells[cell, SETUP], cells[cell, SHAPE]
+        enter(cell, parts, cells, of_networks, of_setups)
+    for place in range(len(entries)):
+        note(place, entries[place, EVENT], entries[place, CELL], entries, cells)

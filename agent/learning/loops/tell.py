@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from agent.learning.exact import Cells
-from agent.learning.features import NAMES, NETWORK_SIZES
+from agent.learning.features import NETWORK_SIZES
 from agent.learning.loops.compiled import (
     Floats,
     FloatTable,
@@ -21,7 +21,7 @@ from agent.learning.loops.compiled import (
     IntTable,
     compiled,
 )
-from agent.learning.loops.gaussian import CELL_SIZES, whiten
+from agent.learning.loops.gaussian import CELL_SIZES, NETWORK_NAMES, whiten
 from agent.learning.loops.memory import Values
 from agent.learning.loops.nearest import (
     CELL,
@@ -34,8 +34,6 @@ from agent.learning.loops.nearest import (
     Lines,
     search,
 )
-
-_NETWORK_NAMES = len(NAMES)
 
 _ROOM = NEAREST + 1
 """Of what predicts a cell, and the cell itself."""
@@ -184,8 +182,8 @@ def _gather(
         n += 1
     size, name = asked.sizes[at], asked.names[at]
     networks.sizes[network_count] = size[:NETWORK_SIZES]
-    networks.names[network_count] = name[:_NETWORK_NAMES]
-    setups.names[setup_count] = name[_NETWORK_NAMES:]
+    networks.names[network_count] = name[:NETWORK_NAMES]
+    setups.names[setup_count] = name[NETWORK_NAMES:]
     shapes.sizes[shape_count] = size[NETWORK_SIZES:]
     chosen.networks[n], chosen.setups[n], chosen.shapes[n] = network_count, setup_count, shape_count
     chosen.features[n] = asked.linear[at]
@@ -271,12 +269,12 @@ def predict(
     features = np.empty((2, _ROOM, width))
     chosen = _Chosen(numbers[0], numbers[1], numbers[2], numbers[3], features[0])
     usable = _Chosen(numbers[4], numbers[5], numbers[6], numbers[7], features[1])
-    networks = _room(NETWORK_SIZES, _NETWORK_NAMES)
-    setups = _room(0, asked.names.shape[1] - _NETWORK_NAMES)
+    networks = _room(NETWORK_SIZES, NETWORK_NAMES)
+    setups = _room(0, asked.names.shape[1] - NETWORK_NAMES)
     shapes = _room(CELL_SIZES - NETWORK_SIZES, 0)
     # Beside the covariances, what is to be whitened: those with the cell, and what was measured.
     matrix = np.empty((k, k + 2))
-    named, values = CELL_SIZES + _NETWORK_NAMES, source.values
+    named, values = CELL_SIZES + NETWORK_NAMES, source.values
     for at in range(cells):
         count, network_count, setup_count, shape_count = _gather(
             chosen, places[at], asked, at, source, networks, setups, shapes
