@@ -14,6 +14,7 @@ sends it, without a reason, and goes on serving the others.
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import sys
 import tempfile
@@ -37,6 +38,7 @@ MAX_IN_FLIGHT = 1_000
 START_SECONDS = 15.0
 STOP_SECONDS = 5.0
 MOST_FAULTS = 10
+_CHOSEN = (10_000, 32_000)  # among these it takes ports by itself
 
 SEGMENT_BYTES = 32 << 20
 SEGMENTS = 8
@@ -126,7 +128,7 @@ class EmbeddedBroker:
     def _prepare(self, folder: Path) -> Path:
         """Choose ports; write the settings; return their file."""
         if self._port == 0:
-            self._port = _two_free_ports()
+            self._port = two_free_ports()
         elif not (_is_free(self._port) and _is_free(self._port + 1)):
             raise self._unavailable("taken")
         listeners = (("v5", self._port), ("v4", self._port + 1))
@@ -218,11 +220,13 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def _two_free_ports() -> int:
-    """Return a port that is free, as is the next one."""
+def two_free_ports() -> int:
+    """Return a port that is free, as is the next one.
+
+    It is none of those that Linux gives to connections (32,768 and up): one of them might be taken
+    before a server listens there, or while it starts again.
+    """
     while True:
-        with socket.socket() as first:
-            first.bind((HOST, 0))
-            port: int = first.getsockname()[1]
-            if port < 65_535 and _is_free(port + 1):
-                return port
+        port = random.randrange(*_CHOSEN)
+        if _is_free(port) and _is_free(port + 1):
+            return port

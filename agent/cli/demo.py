@@ -12,7 +12,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import statistics
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from rich.table import Table
 
 from agent.bus import wiring
 from agent.bus.address import BrokerAddress
+from agent.bus.embedded import two_free_ports
 from agent.cli import options as opt
 from agent.cli import show
 from agent.client import AgentClient, connected
@@ -113,7 +113,7 @@ def _sample() -> list[ImportedRow]:
 @asynccontextmanager
 async def _agent(folder: Path) -> AsyncIterator[BrokerAddress]:
     """Run `placewise run` as a process of its own; stop it as systemd would."""
-    port = _free_port()
+    port = two_free_ports()
     environment = os.environ | {
         "PLACEWISE_STORE": str(folder / "demo.duckdb"),
         "PLACEWISE_EMBEDDED_PORT": str(port),
@@ -384,10 +384,3 @@ def candidate_of(run: ModelRun) -> dict[str, Any]:
 
 def _count(rows: Iterable[ImportedRow], what: str) -> int:
     return len({getattr(row.benchmark, what).name for row in rows})
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

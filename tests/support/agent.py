@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,30 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.support.ports import free_pair, free_port
+
 READY_SECONDS = 60.0
 STOP_SECONDS = 20.0
-
-
-def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def free_pair() -> int:
-    """Return a loopback port that was free a moment ago, as was the next one."""
-    while True:
-        port = free_port()
-        with socket.socket() as second:
-            if second.connect_ex(("127.0.0.1", port + 1)) == 0:
-                continue
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-        return port
 
 
 def wait_until(condition: Any, seconds: float, what: str, pause: float = 0.02) -> Any:
@@ -59,8 +38,6 @@ class AgentProcess:
         self.log = folder / "agent.log"
         self.embedded_port = free_pair()
         self.http_port = free_port()
-        while self.http_port in (self.embedded_port, self.embedded_port + 1):
-            self.http_port = free_port()
         self.agent_id = "test-agent"
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith("PLACEWISE_")

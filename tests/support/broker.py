@@ -14,7 +14,8 @@ from typing import Literal, Protocol
 
 import pytest
 
-from tests.support.agent import free_pair, free_port, wait_until
+from tests.support.agent import wait_until
+from tests.support.ports import free_pair, free_port
 
 Kind = Literal["mosquitto", "embedded"]
 START_SECONDS = 15.0

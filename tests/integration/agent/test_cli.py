@@ -13,8 +13,9 @@ import pytest
 import structlog
 
 from agent import cli
-from tests.support.agent import AgentProcess, free_port
+from tests.support.agent import AgentProcess
 from tests.support.broker import a_broker
+from tests.support.ports import free_pair
 
 pytestmark = pytest.mark.integration
 
@@ -34,7 +35,7 @@ class Ran:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
-    monkeypatch.setenv("PLACEWISE_EMBEDDED_PORT", str(free_port()))
+    monkeypatch.setenv("PLACEWISE_EMBEDDED_PORT", str(free_pair()))
     monkeypatch.setenv("PLACEWISE_KNOWLEDGE", "false")
     monkeypatch.setenv("COLUMNS", "200")
 

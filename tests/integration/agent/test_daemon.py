@@ -22,7 +22,8 @@ from agent.serving import serve
 from agent.settings import Settings
 from schemas import topics
 from schemas.errors import AgentRefused, BusUnavailable, Unavailable
-from tests.support.agent import benchmark_event, free_pair, free_port
+from tests.support.agent import benchmark_event
+from tests.support.ports import free_pair, free_port
 
 pytestmark = pytest.mark.integration
 

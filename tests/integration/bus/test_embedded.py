@@ -264,7 +264,7 @@ def test_what_it_accepts_goes_without_nagles_delay() -> None:
 
 def test_its_port_can_be_chosen() -> None:
     async def work() -> None:
-        port = module._two_free_ports()
+        port = module.two_free_ports()
         async with EmbeddedBroker(port) as broker:
             assert broker.address == BrokerAddress(HOST, port)
 

@@ -22,8 +22,8 @@ from agent.bus.address import BrokerAddress
 from agent.bus.mqtt import MqttBus, MqttConfig
 from agent.bus.port import Outgoing
 from schemas.errors import BusUnavailable
-from tests.support.agent import free_port
 from tests.support.broker import Kind, a_broker, a_mosquitto
+from tests.support.ports import free_port
 from tests.support.venues import (
     numbered,
     numbers,
