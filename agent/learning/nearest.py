@@ -1,4 +1,4 @@
-"""A Gaussian process over the nearest measurements of a domain, by a likeness that was learnt.
+"""Gaussian processes over the nearest measurements of domains, by a likeness that was learnt.
 
 What makes cells of a domain alike is learnt from a few hundred of its measurements (`exact.py`),
 and holds for all of them. A cell is predicted by those nearest to it by that likeness (Vecchia
@@ -13,13 +13,13 @@ is found once, and most networks are then too far in any.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.learning.exact import Cells, Hyperparameters
+from agent.learning.exact import Cells
 from agent.learning.features import NAMES, NETWORK_SIZES, PARTS, SIZES
 from agent.learning.loops import nearest as loops
 from agent.learning.loops import tell
@@ -31,13 +31,6 @@ Integers = NDArray[np.int64]
 
 _BITS = 20
 """Of the numbers of a network, a set-up and a shape, side by side."""
-
-
-class Asked(NamedTuple):
-    """What is to be predicted of cells, by whose measurements, and what makes them alike."""
-
-    process: Nearest
-    learnt: Hyperparameters
 
 
 class Line(NamedTuple):
@@ -74,19 +67,10 @@ class Parts(NamedTuple):
 class Nearest:
     """Predicts by the nearest measurements of a domain; these themselves are in the memory.
 
-    Args:
-        roots: `(WIDTH,)`, weights of the law by physics.
-        metric: the metric's column in the memory.
-        slot: of its unit.
-
-    Attributes:
-        roots, metric, slot: as given.
-        mark: a number that others have as well if they hold the same measurements.
+    Domains that hold the same measurements share one.
     """
 
-    def __init__(self, roots: Floats, metric: int, slot: int) -> None:
-        self.roots = roots
-        self.metric, self.slot = metric, slot
+    def __init__(self) -> None:
         self._networks = _Lines(NETWORK_SIZES, len(NAMES))
         self._setups = _Lines(0, len(PARTS))
         self._shapes = _Lines(len(SIZES) - NETWORK_SIZES, 0)
@@ -97,7 +81,6 @@ class Nearest:
         self._known: dict[int, int] = {}
         self._of_networks = np.zeros((16, 2), dtype=np.int64)
         self._of_setups = np.zeros((16, 2), dtype=np.int64)
-        self.mark = 0
 
     def __len__(self) -> int:
         return self._end - self._first
@@ -110,23 +93,35 @@ class Nearest:
             self._first += 1
         if 2 * self._first > max(self._end, 64):
             self._keep(np.arange(self._first, self._end))
-        self.mark = hash((self.mark, event))
         at, own = self._end, self._cell(parts)
         self._entries = fitted(self._entries, at + 1)
         loops.note(at, event, own, self._entries, self._cells)
         self._end += 1
 
-    def sweep(self, memory: Memory) -> None:
-        """Forget what the memory does not hold any more."""
+    def copy(self) -> Nearest:
+        """Return another that holds the same, and goes on by itself."""
+        other = Nearest()
+        for name, value in vars(self).items():
+            setattr(other, name, value if isinstance(value, int) else value.copy())
+        return other
+
+    def sweep(self, memory: Memory, told: Iterable[tuple[int, int]]) -> None:
+        """Forget what the memory does not hold any more.
+
+        Args:
+            memory: holds the measurements.
+            told: columns of the metrics for which it holds them, and slots of their units.
+        """
         places = np.arange(self._first, self._end)
         rows = self._entries[places, loops.EVENT] % memory.rows
-        self._keep(places[memory.slot[rows, self.metric] == self.slot])
+        held = [memory.slot[rows, metric] == slot for metric, slot in told]
+        self._keep(places[np.any(held, axis=0)])
 
     def told(
         self,
         cells: Cells,
         rates: Floats,
-        asked: Sequence[Asked],
+        processes: tell.Processes,
         memory: Memory,
         shifted: Floats,
         *,
@@ -139,24 +134,15 @@ class Nearest:
         Args:
             cells: `q` of them.
             rates: by which it is chosen what predicts them.
-            asked: `a` metrics, whose processes hold the same measurements as this one.
+            processes: `a` of them, which hold these measurements.
             memory: holds the measurements.
             shifted: by rows of set-ups, how far (log) they have shifted, which is not told.
             without: a column of `NAMES`; what has that name of a cell does not count.
         """
-        mean, spread = np.empty((2, len(asked), len(cells.sizes)))
-        variances, noises, by_rate, laws = zip(*(one.learnt for one in asked), strict=True)
-        every = tell.Processes(
-            np.array(variances),
-            np.array(noises),
-            np.array(by_rate),
-            np.array(laws),
-            np.array([one.process.roots for one in asked]),
-            np.array([(one.process.metric, one.process.slot) for one in asked]),
-        )
+        mean, spread = np.empty((2, len(processes.told), len(cells.sizes)))
         source = tell.Source(memory.next_event - memory.rows, self.held, memory.values, shifted)
         left_out = -1 if without is None else without
-        tell.predict(mean, spread, cells, rates, every, left_out, source)
+        tell.predict(mean, spread, cells, rates, processes, left_out, source)
         return mean, spread
 
     @property
@@ -203,7 +189,6 @@ class Nearest:
         self._known = {_key(*line): number for number, line in enumerate(lines_of)}
         loops.link(entries[: len(places)], cells[: len(kept)], self._of_networks, self._of_setups)
         self._first, self._end = 0, len(places)
-        self.mark = hash((self.mark, len(places), *places[:: max(len(places) // 64, 1)].tolist()))
 
 
 class _Lines:
@@ -225,6 +210,13 @@ class _Lines:
 
     def __len__(self) -> int:
         return len(self._known)
+
+    def copy(self) -> _Lines:
+        """Return another that holds the same, and goes on by itself."""
+        other = _Lines(len(self.sizes), len(self.names))
+        other.sizes, other.names = self.sizes.copy(), self.names.copy()
+        other._known = self._known.copy()
+        return other
 
     @property
     def lines(self) -> loops.Lines:

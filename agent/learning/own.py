@@ -16,7 +16,7 @@ would be measured had nothing ever shifted, and shifts are added to what they sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,8 +27,9 @@ from agent.learning.exact import Cells, Exact
 from agent.learning.features import Frame
 from agent.learning.loops import own as loops
 from agent.learning.loops.mixed import at_paths
+from agent.learning.loops.tell import Processes
 from agent.learning.memory import Memory
-from agent.learning.nearest import Asked, Nearest, Parts
+from agent.learning.nearest import Nearest, Parts
 from agent.learning.rows import fitted
 
 Floats = NDArray[np.float64]
@@ -64,10 +65,12 @@ class Own:
         # By rows of domains.
         self._learnt = loops.Learnt(np.zeros((64, kinds)), np.zeros((64, kinds)))
         self._last: Frame | None = None
+        # Of several domains, until one of them learns anew what makes cells alike.
+        self._processes: dict[tuple[int, ...], Processes] = {}
 
     def __getstate__(self) -> dict[str, object]:
-        """Leave out what saves time within one event only."""
-        return vars(self) | {"_last": None}
+        """Leave out what saves time only."""
+        return vars(self) | {"_last": None, "_processes": {}}
 
     def start(self, domain: int, metric: int, slot: int, roots: Floats) -> None:
         """Begin a domain of which nothing was measured yet.
@@ -81,7 +84,8 @@ class Own:
         self._domains.pop(domain, None)
         if len(self._domains) >= _DOMAINS:
             del self._domains[next(iter(self._domains))]
-        self._domains[domain] = _Domain(Exact(roots), Nearest(roots, metric, slot))
+        self._domains[domain] = _Domain(roots, metric, slot, Exact(roots), Nearest())
+        self._processes.clear()
         self._learnt = loops.Learnt(*(fitted(each, domain + 1) for each in self._learnt))
         self._learnt.odds[domain], self._learnt.curved[domain] = loops.USUAL_ODDS, 0.0
 
@@ -117,19 +121,19 @@ class Own:
                 if len(rows) > 1:
                     at = np.flatnonzero(domains[:, metric] == row)
                 if domain.exact.grown:
-                    which = b"" if isinstance(at, slice) else at.tobytes()
-                    both = large.setdefault((domain.nearest.mark, which), _Together(at, [], []))
+                    which = id(domain.nearest), b"" if isinstance(at, slice) else at.tobytes()
+                    both = large.setdefault(which, _Together(domain.nearest, at, [], []))
                     both.metrics.append(metric)
-                    both.domains.append(domain)
+                    both.domains.append(row)
                 elif without is None:
                     mean[at, metric], spread[at, metric] = domain.exact.told(cells.at(at))
                 else:
                     told = domain.exact.told_without(cells, without)
                     mean[0, metric], spread[0, metric] = told or (0.0, 0.0)
-        for (mark, _), (at, metrics, some) in large.items():
-            asked = [Asked(one.nearest, one.exact.learnt) for one in some]
-            means, spreads = some[0].nearest.told(
-                cells.at(at), self._rates(mark), asked, self._memory, self._shifted, without=without
+        for nearest, at, metrics, some in large.values():
+            rates, every = self._rates(nearest), self._every(tuple(some))
+            means, spreads = nearest.told(
+                cells.at(at), rates, every, self._memory, self._shifted, without=without
             )
             for metric, one, left in zip(metrics, means, spreads, strict=True):
                 mean[at, metric], spread[at, metric] = one, left
@@ -169,26 +173,65 @@ class Own:
             return
         cell, told, stepped = Cells.of(frame), frame is self._last, False
         parts = Parts.of(cell)
+        for nearest in self._holding([one for one in known if one is not None]):
+            nearest.add(parts, event, self._memory)
         unshifted = (measured.z - self._shifted[list(setups)]).tolist()
         each = zip(known, domains, setups, unshifted, measured.doubt.tolist(), strict=True)
         for domain, row, setup, value, doubt in each:
             if domain is None:
                 continue
             self._domains[row] = self._domains.pop(row)
-            domain.nearest.add(parts, event, self._memory)
             domain.exact.add(cell, value, setup, doubt, told=told)
             if not stepped:
                 # One step at a time: none is to hold up everything else.
                 stepped = domain.exact.step()
+        if stepped:
+            self._processes.clear()
 
-    def _rates(self, mark: int) -> Floats:
-        """Return by which rates it is chosen what predicts, of those with the same measurements.
+    def _holding(self, domains: Sequence[_Domain]) -> list[Nearest]:
+        """Return what holds the measurements of domains, and of no others.
 
-        The first domain chooses for all of them, so that no answer depends on which metrics are
-        asked for.
+        Domains share it as long as the same was measured of them.
         """
-        alike = [one for one in self._domains.values() if one.nearest.mark == mark]
-        return min(alike, key=_metric_of).exact.learnt.rates
+        new = [one for one in domains if not len(one.nearest)]
+        for one in new:
+            one.nearest = new[0].nearest
+        found = _each_once(one.nearest for one in domains)
+        for at, nearest in enumerate(found):
+            own = [one for one in domains if one.nearest is nearest]
+            if len(own) < len(self._sharing(nearest)):
+                found[at] = nearest.copy()
+                for one in own:
+                    one.nearest = found[at]
+        return found
+
+    def _sharing(self, nearest: Nearest) -> list[_Domain]:
+        """Return the domains that hold the same measurements."""
+        return [one for one in self._domains.values() if one.nearest is nearest]
+
+    def _rates(self, nearest: Nearest) -> Floats:
+        """Return by which rates it is chosen what predicts.
+
+        The first domain chooses for all that hold the same measurements, so that no answer depends
+        on which metrics are asked for.
+        """
+        return min(self._sharing(nearest), key=_metric_of).exact.learnt.rates
+
+    def _every(self, rows: tuple[int, ...]) -> Processes:
+        """Return the processes of domains."""
+        found = self._processes.get(rows)
+        if found is None:
+            some = [self._domains[row] for row in rows]
+            variances, noises, rates, laws = zip(*(one.exact.learnt for one in some), strict=True)
+            found = self._processes[rows] = Processes(
+                np.array(variances),
+                np.array(noises),
+                np.array(rates),
+                np.array(laws),
+                np.array([one.roots for one in some]),
+                np.array([(one.metric, one.slot) for one in some]),
+            )
+        return found
 
     def shift(self, rows: Integers, size: float) -> None:
         """Note that hardware or set-ups have shifted; the memory has moved what was measured."""
@@ -204,20 +247,28 @@ class Own:
         """Forget what was measured in set-ups whose rows stand for others, as the memory has."""
         for domain in self._domains.values():
             domain.exact.forget(setups)
-            domain.nearest.sweep(self._memory)
+        for nearest in _each_once(one.nearest for one in self._domains.values()):
+            told = [(one.metric, one.slot) for one in self._sharing(nearest)]
+            nearest.sweep(self._memory, told)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Domain:
     """A domain's own process.
 
     Without slots, and no tuple, so that snapshots pickle it by itself; see `agent.pieces`.
 
     Attributes:
+        roots: `(WIDTH,)`, weights of the law by physics.
+        metric: the metric's column in the memory.
+        slot: of its unit.
         exact: over a few hundred measurements, from which it learns what makes cells alike.
-        nearest: over all of them.
+        nearest: over all of them; others for which the same was measured have it, too.
     """
 
+    roots: Floats
+    metric: int
+    slot: int
     exact: Exact
     nearest: Nearest
 
@@ -228,18 +279,25 @@ class _Domain:
 
 
 def _metric_of(domain: _Domain) -> int:
-    return domain.nearest.metric
+    return domain.metric
+
+
+def _each_once(some: Iterable[Nearest]) -> list[Nearest]:
+    """Return different ones, in their order."""
+    return list({id(one): one for one in some}.values())
 
 
 class _Together(NamedTuple):
     """What is predicted at once, since the same measurements tell it: cells, and metrics of them.
 
     Attributes:
+        nearest: the measurements.
         at: which cells.
         metrics: in which columns of the metrics that are asked for.
-        domains: of these.
+        domains: rows of their domains.
     """
 
+    nearest: Nearest
     at: Integers | slice
     metrics: list[int]
-    domains: list[_Domain]
+    domains: list[int]

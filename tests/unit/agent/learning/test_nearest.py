@@ -13,8 +13,9 @@ from agent.learning.cell import Cell
 from agent.learning.exact import Cells, Exact, Hyperparameters
 from agent.learning.features import NAMES, SIZES, WIDTH, frame_of
 from agent.learning.loops import nearest as loops
+from agent.learning.loops.tell import Processes
 from agent.learning.memory import Memory
-from agent.learning.nearest import Asked, Nearest, Parts
+from agent.learning.nearest import Nearest, Parts
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -40,8 +41,16 @@ def some(count: int, seed: int = 1, hardware: Sequence[str] = ("h1", "h2", "h3")
 def told(
     nearest: Nearest, cells: Cells, learnt: Hyperparameters, memory: Memory
 ) -> tuple[Floats, Floats]:
-    asked = [Asked(nearest, learnt)]
-    mean, spread = nearest.told(cells, learnt.rates, asked, memory, np.zeros(2))
+    variance, noise, rates, laws = learnt
+    process = Processes(
+        np.array([variance]),
+        np.array([noise]),
+        rates[None],
+        laws[None],
+        NO_LAW[None],
+        np.array([(0, SLOT)]),
+    )
+    mean, spread = nearest.told(cells, rates, process, memory, np.zeros(2))
     return mean[0], spread[0]
 
 
@@ -63,7 +72,7 @@ def cells_of(cells: Sequence[Cell]) -> Cells:
 def taught(
     known: Sequence[Cell], rows: int = 4_096, doubts: Sequence[float] = ()
 ) -> tuple[Nearest, Memory]:
-    nearest = Nearest(NO_LAW, 0, SLOT)
+    nearest = Nearest()
     memory = Memory(1, [1.0] * len(SIZES), [1.0] * 9, rows=rows)
     for one, doubt in zip_longest(known, doubts, fillvalue=0.0):
         frame = frame_of([one], catalogue())
@@ -150,7 +159,7 @@ def test_what_the_memory_forgot_counts_no_more(learnt: Hyperparameters) -> None:
 
     memory.slot[:300] = 0
     marked = told(nearest, cells_of([asked]), learnt, memory)[0]
-    nearest.sweep(memory)
+    nearest.sweep(memory, [(0, SLOT)])
     swept = told(nearest, cells_of([asked]), learnt, memory)[0]
 
     assert len(nearest) == 300
@@ -174,7 +183,7 @@ def test_it_keeps_as_many_as_the_memory(learnt: Hyperparameters) -> None:
 def test_without_a_measurement_the_law_is_told(learnt: Hyperparameters) -> None:
     nearest, memory = taught(some(40))
     memory.slot[:] = 0
-    nearest.sweep(memory)
+    nearest.sweep(memory, [(0, SLOT)])
 
     mean, spread = told(nearest, cells_of(some(2)), learnt, memory)
 

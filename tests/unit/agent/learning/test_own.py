@@ -84,6 +84,24 @@ def test_cells_of_several_domains_are_told_each_by_its_own() -> None:
     assert told.mean[0, 0] != told.mean[0, 1]
 
 
+def test_what_is_measured_of_one_domain_alone_is_told_of_no_other() -> None:
+    learning = taught(MOST + 50, DOMAIN, OTHER)
+    both = [[DOMAIN, OTHER]]
+    assert np.ptp(learning.told(frame(4.0), both).mean) == pytest.approx(0.0, abs=0.01)
+    before = learning.told(frame(4.0), both).mean[0]
+
+    for _ in range(20):
+        learning.learn([OTHER], 4.0, 3.0)
+    alone = learning.told(frame(4.0), both).mean[0]
+    for _ in range(20):
+        learning.learn([DOMAIN, OTHER], 4.0, 3.0)
+    after = learning.told(frame(4.0), both).mean[0]
+
+    assert alone[0] == before[0]
+    assert alone[1] == pytest.approx(3.0, abs=0.5)
+    assert after.tolist() == pytest.approx([3.0, 3.0], abs=0.5)
+
+
 def test_who_errs_less_counts_more() -> None:
     learning = taught(40)
     own = learning.own
