@@ -90,10 +90,10 @@ def test_what_is_measured_of_one_domain_alone_is_told_of_no_other() -> None:
     assert np.ptp(learning.told(frame(4.0), both).mean) == pytest.approx(0.0, abs=0.01)
     before = learning.told(frame(4.0), both).mean[0]
 
-    for _ in range(20):
+    for _ in range(40):
         learning.learn([OTHER], 4.0, 3.0)
     alone = learning.told(frame(4.0), both).mean[0]
-    for _ in range(20):
+    for _ in range(40):
         learning.learn([DOMAIN, OTHER], 4.0, 3.0)
     after = learning.told(frame(4.0), both).mean[0]
 
