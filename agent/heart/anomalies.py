@@ -142,6 +142,8 @@ class _Hardware:
         drifted: log record of the last measurement that made a drift of all of it certain.
         slower: of set-ups, by how much more than usual they are slower of late, and over how many
             measurements; none while that is not so.
+        stretch: how many measurements there are since it last paused.
+        got_hot: how many stretches were long enough to get hot in, some of them forgotten since.
 
     Without slots, so that snapshots pickle each by itself; see `agent.pieces`.
     """
@@ -157,9 +159,14 @@ class _Hardware:
     count: int = 0
     drifted: int = -1
     slower: dict[Setting, tuple[float, int]] = field(default_factory=dict)
+    stretch: int = 0
+    got_hot: int = 0
 
     def note(self, seen: Seen) -> None:
         """Take a measurement, and see whether its set-up is slower than it was."""
+        paused = not self.newest or seen.at_work <= self.newest[-1].at_work
+        self.stretch = 1 if paused else self.stretch + 1
+        self.got_hot += self.stretch == _HOT
         self.newest.append(seen)
         total, count = self.slower.pop(seen.setup, (0.0, 0))
         total += _slowness(seen)
@@ -172,6 +179,7 @@ class _Hardware:
         rest = [one for one in self.newest if one.source != source]
         self.newest.clear()
         self.slower.clear()
+        self.stretch = self.got_hot = 0
         for one in rest:
             self.note(one)
 
@@ -365,7 +373,9 @@ class Anomalies:
         )
 
     def _throttled(self, here: _Hardware, seen: Seen) -> Alert | None:
-        if here.count % _LOOK_EVERY or _just_told(here, "throttling"):
+        if here.count % _LOOK_EVERY or here.got_hot < _BURSTS[0]:
+            return None
+        if _just_told(here, "throttling"):
             return None
         every = _bursts(here.newest)
         found = [every[-count:] for count in _BURSTS if _falling(every[-count:], count)]

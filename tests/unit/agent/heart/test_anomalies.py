@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.heart.anomalies import Anomalies, Seen, Setting, _Hardware, _turn
+from agent.heart.anomalies import _HOT, Anomalies, Seen, Setting, _bursts, _Hardware, _turn
 from agent.heart.effects import Publish
 from agent.heart.heart import Heart
 from agent.heart.ledger import Happened
@@ -442,6 +442,19 @@ def test_how_long_a_setup_has_been_slower_is_known_without_looking_back(
 
         own = [each for each in here.newest if each.setup == setup]
         assert here.slower.get(setup, (0.0, 0))[1] == len(own) - _turn(own)
+
+
+@given(st.lists(st.integers(0, 30), max_size=8))
+def test_stretches_of_work_are_counted_as_they_come(lengths: list[int]) -> None:
+    here = _Hardware()
+    setup = ("fp16", None, None)
+    for length in lengths:
+        for minute in range(length):
+            at_work = timedelta(minutes=minute)
+            here.note(Seen(minute, "", "rack", Cell("m", "h"), setup, 1.0, 0.0, 0.0, at_work))
+
+            assert here.got_hot >= len(_bursts(here.newest))
+    assert here.got_hot == sum(length >= _HOT for length in lengths)
 
 
 def test_what_a_source_measured_counts_no_more_once_it_is_distrusted() -> None:
