@@ -14,7 +14,7 @@ is found once, and most networks are then too far in any.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ from agent.learning.rows import fitted
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Shorts = NDArray[np.int32]
+_Whole = TypeVar("_Whole", int, Integers)
 
 _BITS = 20
 """Of the numbers of a network, a set-up and a shape, side by side."""
@@ -74,13 +76,14 @@ class Nearest:
         self._networks = _Lines(NETWORK_SIZES, len(NAMES))
         self._setups = _Lines(0, len(PARTS))
         self._shapes = _Lines(len(SIZES) - NETWORK_SIZES, 0)
-        # Lines, as `loops/nearest.py` names them: of measurements and of their different cells.
-        self._entries = np.zeros((64, 3), dtype=np.int64)
+        # Of measurements: their numbers, and lines as `loops/nearest.py` names them.
+        self._events = np.zeros(64, dtype=np.int64)
+        self._entries = np.zeros((64, 5), dtype=np.int32)
         self._first = self._end = 0
-        self._cells = np.zeros((16, 6), dtype=np.int32)
+        # Of cells: network, set-up and shape, and which they are of their network, and set-up.
+        self._cells = np.zeros((16, 5), dtype=np.int32)
         self._known: dict[int, int] = {}
-        self._of_networks = np.zeros((16, 2), dtype=np.int64)
-        self._of_setups = np.zeros((16, 2), dtype=np.int64)
+        self._of_networks, self._of_setups = _Groups(), _Groups()
 
     def __len__(self) -> int:
         return self._end - self._first
@@ -88,14 +91,23 @@ class Nearest:
     def add(self, parts: Parts, event: int, memory: Memory) -> None:
         """Add a measurement of a cell's parts; it is or will be in the memory by its number."""
         # What the memory has forgotten lies at the beginning.
-        events = self._entries[:, loops.EVENT]
+        events = self._events
         while self._first < self._end and events[self._first] <= event - memory.rows:
             self._first += 1
         if 2 * self._first > max(self._end, 64):
             self._keep(np.arange(self._first, self._end))
-        at, own = self._end, self._cell(parts)
+        at, cell = self._end, self._cell(parts)
+        self._events = fitted(self._events, at + 1)
         self._entries = fitted(self._entries, at + 1)
-        loops.note(at, event, own, self._entries, self._cells)
+        self._events[at] = event
+        loops.note(
+            at,
+            event % memory.rows,
+            self._cells[cell],
+            self._entries,
+            self._of_networks.groups,
+            self._of_setups.groups,
+        )
         self._end += 1
 
     def copy(self) -> Nearest:
@@ -113,7 +125,7 @@ class Nearest:
             told: columns of the metrics for which it holds them, and slots of their units.
         """
         places = np.arange(self._first, self._end)
-        rows = self._entries[places, loops.EVENT] % memory.rows
+        rows = self._entries[places, loops.ROW]
         held = [memory.slot[rows, metric] == slot for metric, slot in told]
         self._keep(places[np.any(held, axis=0)])
 
@@ -140,21 +152,22 @@ class Nearest:
             without: a column of `NAMES`; what has that name of a cell does not count.
         """
         mean, spread = np.empty((2, len(processes.told), len(cells.sizes)))
-        source = tell.Source(memory.next_event - memory.rows, self.held, memory.values, shifted)
+        source = tell.Source(self.held(memory), memory.values, shifted)
         left_out = -1 if without is None else without
         tell.predict(mean, spread, cells, rates, processes, left_out, source)
         return mean, spread
 
-    @property
-    def held(self) -> loops.Held:
-        """All that is known of measurements, for loops over many of them."""
+    def held(self, memory: Memory) -> loops.Held:
+        """Return all that the memory still holds, for loops over many of it."""
+        first, oldest = self._first, memory.next_event - memory.rows
+        if first < self._end and self._events[first] < oldest:
+            first += int(np.searchsorted(self._events[first : self._end], oldest))
         return loops.Held(
             self._entries,
-            self._first,
-            self._cells,
+            first,
             len(self._known),
-            self._of_networks,
-            self._of_setups,
+            self._of_networks.groups,
+            self._of_setups.groups,
             self._networks.lines,
             self._setups.lines,
             self._shapes.lines,
@@ -168,27 +181,83 @@ class Nearest:
         count = len(self._known)
         own = self._known.setdefault(_key(network, setup, shape), count)
         if own == count:
-            self._of_networks = fitted(self._of_networks, network + 1)
-            self._of_setups = fitted(self._of_setups, setup + 1)
             self._cells = fitted(self._cells, own + 1)
-            loops.enter(
-                own, (network, setup, shape), self._cells, self._of_networks, self._of_setups
-            )
+            in_network = self._of_networks.add(network, setup, shape)
+            in_setup = self._of_setups.add(setup, network, shape)
+            self._cells[own] = network, setup, shape, in_network, in_setup
         return own
 
     def _keep(self, places: Integers) -> None:
         """Keep the measurements at some places, and what lines these have."""
-        entries, cells = self._entries, self._cells
-        kept, numbers = np.unique(entries[places, loops.CELL], return_inverse=True)
-        entries[: len(places), loops.EVENT] = entries[places, loops.EVENT]
-        entries[: len(places), loops.CELL] = numbers
+        kept, count = self._entries[places], len(places)
         parts = (self._networks, self._setups, self._shapes)
         for column, lines in zip((loops.NETWORK, loops.SETUP, loops.SHAPE), parts, strict=True):
-            cells[: len(kept), column] = lines.keep(cells[kept, column])
-        lines_of = cells[: len(kept), : loops.NEWEST].tolist()
-        self._known = {_key(*line): number for number, line in enumerate(lines_of)}
-        loops.link(entries[: len(places)], cells[: len(kept)], self._of_networks, self._of_setups)
-        self._first, self._end = 0, len(places)
+            kept[:, column] = lines.keep(kept[:, column])
+        network, setup, shape = kept[:, loops.NETWORK :].T.astype(np.int64)
+        keys, numbers = np.unique(_key(network, setup, shape), return_inverse=True)
+        self._known = {key: number for number, key in enumerate(keys.tolist())}
+        cells = np.empty((len(keys), 5), dtype=np.int32)
+        cells[numbers, :3] = kept[:, loops.NETWORK :]
+        for groups, own, other, column in (
+            (self._of_networks, 0, 1, 3),
+            (self._of_setups, 1, 0, 4),
+        ):
+            cells[:, column] = groups.fill(cells[:, own], cells[:, other], cells[:, 2])
+        self._cells = fitted(cells, 16)
+        self._events[:count] = self._events[places]
+        loops.link(
+            np.ascontiguousarray(kept[:, loops.ROW]),
+            numbers,
+            self._cells,
+            self._entries,
+            self._of_networks.groups,
+            self._of_setups.groups,
+        )
+        self._first, self._end = 0, count
+
+
+class _Groups:
+    """Cells, those of a network or of a set-up side by side, as loops take them."""
+
+    def __init__(self) -> None:
+        self._cells = np.zeros((64, 4), dtype=np.int32)
+        self._spans = np.zeros((16, 3), dtype=np.int64)
+        self._end = self._most = 0
+
+    @property
+    def groups(self) -> loops.Groups:
+        """All of them, for loops."""
+        return loops.Groups(self._cells, self._spans)
+
+    def copy(self) -> _Groups:
+        """Return another that holds the same, and goes on by itself."""
+        other = _Groups()
+        other._cells, other._spans = self._cells.copy(), self._spans.copy()
+        other._end, other._most = self._end, self._most
+        return other
+
+    def add(self, part: int, other: int, form: int) -> int:
+        """Put a cell behind those of its network or set-up; return which one it is there."""
+        self._spans = fitted(self._spans, part + 1)
+        self._cells = fitted(self._cells, self._end + 2 * self._most + loops.LEAST_ROOM)
+        count = int(self._spans[part, loops.COUNT])
+        self._end = loops.enter(self.groups, self._end, part, other, form)
+        self._most = max(self._most, count + 1)
+        return count
+
+    def fill(self, parts: Shorts, others: Shorts, forms: Shorts) -> Integers:
+        """Put cells, none measured so far, in place of all others; return which they are."""
+        counts = np.bincount(parts)
+        starts = np.cumsum(counts) - counts
+        order = np.argsort(parts, kind="stable")
+        among = np.empty(len(parts), dtype=np.int64)
+        among[order] = np.arange(len(parts)) - starts[parts[order]]
+        self._end, self._most = len(parts), int(counts.max(initial=0))
+        self._spans = fitted(np.stack((starts, counts, counts), axis=1), 16)
+        self._cells = np.full((max(self._end, 64), 4), -1, dtype=np.int32)
+        lines = starts[parts] + among
+        self._cells[lines, loops.OTHER], self._cells[lines, loops.FORM] = others, forms
+        return among
 
 
 class _Lines:
@@ -233,7 +302,7 @@ class _Lines:
             self.sizes[:, at], self.names[:, at] = line.sizes, line.names
         return at
 
-    def keep(self, lines: Integers) -> Integers:
+    def keep(self, lines: Shorts) -> Integers:
         """Keep the lines that are named, and return their numbers anew."""
         kept, numbers = np.unique(lines, return_inverse=True)
         keys = list(self._known)
@@ -243,7 +312,7 @@ class _Lines:
         return numbers
 
 
-def _key(network: int, setup: int, shape: int) -> int:
+def _key(network: _Whole, setup: _Whole, shape: _Whole) -> _Whole:
     """Return one number for the three of a cell."""
     return (network << _BITS | setup) << _BITS | shape
 

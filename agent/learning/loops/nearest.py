@@ -26,27 +26,27 @@ NEAREST = 32
 _LOOKED = 48
 """Nearest of all that are looked at: mostly there are enough of the hardware among them."""
 
-EVENT, CELL, OLDER = range(3)
-"""Of a measurement: its number, its cell, and the one before it of the same cell."""
+ROW, OLDER, NETWORK, SETUP, SHAPE = range(5)
+"""Of a measurement: its row in the memory, the one before it of the same cell, and its lines."""
 
-NETWORK, SETUP, SHAPE, NEWEST, OF_NETWORK, OF_SETUP = range(6)
-"""Of a cell: its lines, its newest measurement, and the cell of its network, and of its set-up,
-before it."""
+OTHER, FORM, NEWEST, BEFORE = range(4)
+"""Of a cell among those of a network: its set-up and its shape; among those of a set-up its network
+and its shape; and its newest measurement and the one before that, where they are looked for."""
 
-CELLS, LAST = range(2)
-"""Of a network or a set-up: how many cells it has, and the last of them."""
+START, COUNT, ROOM = range(3)
+"""Of the cells of a network or a set-up: where they begin, how many there are, and for how many
+there is room before those of another."""
 
 _FEW = 512
 """Cells of a hardware that are all looked at, sooner than among all networks."""
-
-_MANY = 2
-"""If more than one in so many cells has to be looked at, all are, in the order that they lie in."""
 
 _MANY_IN_ONE = 4
 """If no more than one in so many cells is of the nearest set-up, these are looked at first."""
 
 _HEADS = 12
 """Networks that are looked at first: most others are then seen to be too far."""
+
+LEAST_ROOM = 4
 
 
 class Lines(NamedTuple):
@@ -57,27 +57,37 @@ class Lines(NamedTuple):
     used: int
 
 
+class Groups(NamedTuple):
+    """Cells, those of a network or of a set-up side by side.
+
+    Attributes:
+        cells: a line for each; room for others lies in between.
+        spans: a line for each network or set-up.
+    """
+
+    cells: IntTable
+    spans: IntegerTable
+
+
 class Held(NamedTuple):
     """Measurements, and what they are of.
 
     Attributes:
         entries: a line for each measurement.
         first: the first that is still there.
-        cells: a line for each different cell.
-        cell_count: how many there are.
-        of_networks: a line for each.
-        of_setups: a line for each.
+        cell_count: how many different cells there are.
+        of_networks: these, by networks.
+        of_setups: the same, by set-ups.
         networks: their sizes and names.
         setups: names of set-ups, of which the first is the hardware.
         shapes: the other sizes.
     """
 
-    entries: IntegerTable
+    entries: IntTable
     first: int
-    cells: IntTable
     cell_count: int
-    of_networks: IntegerTable
-    of_setups: IntegerTable
+    of_networks: Groups
+    of_setups: Groups
     networks: Lines
     setups: Lines
     shapes: Lines
@@ -116,7 +126,7 @@ def _measure(far: Floats, size: Floats, name: Ints, rates: Floats, lines: Lines)
 @compiled
 def _insert(best: _Best, count: int, far: float, place: int) -> int:
     """Put a place among the nearest; return how many there are."""
-    fars, places = best.fars, best.places
+    fars, places = best
     at = min(count, len(fars) - 1)
     while at > 0 and (far < fars[at - 1] or (far == fars[at - 1] and place > places[at - 1])):
         fars[at], places[at] = fars[at - 1], places[at - 1]
@@ -126,17 +136,17 @@ def _insert(best: _Best, count: int, far: float, place: int) -> int:
 
 
 @compiled
-def _take(
-    best: _Best, count: int, far: float, place: int, entries: IntegerTable, first: int
-) -> int:
+def _take(best: _Best, count: int, far: float, cell: Ints, entries: IntTable, first: int) -> int:
     """Put the newest measurements of a cell among the nearest; return how many there are."""
-    fars, places = best.fars, best.places
-    last = len(fars) - 1
+    fars, places = best
+    last, place, older = len(fars) - 1, int(cell[NEWEST]), int(cell[BEFORE])
     while place >= first:
         if count > last and (far > fars[last] or (far == fars[last] and place < places[last])):
             break
         count = _insert(best, count, far, place)
-        place = entries[place, OLDER]
+        place = older
+        if place >= first:
+            older = int(entries[place, OLDER])
     return count
 
 
@@ -155,20 +165,24 @@ def _take_networks(
     Passed over are networks that with the `least` distance of set-ups and shapes are too far, and
     the set-up that is `done`.
     """
-    fars, most = best.fars, len(best.fars)
+    fars, most, cells, spans = (
+        best.fars,
+        len(best.fars),
+        held.of_networks.cells,
+        held.of_networks.spans,
+    )
     by_network, by_setup, by_shape = apart
-    cells, entries, first, last = held.cells, held.entries, held.first, held.of_networks
     for network in networks:
-        cell, own = last[network, LAST], by_network[network]
+        own = by_network[network]
         if count == most and own + least > fars[most - 1]:
             continue
-        while cell >= 0:
-            setup = cells[cell, SETUP]
-            far = own + by_setup[setup] + by_shape[cells[cell, SHAPE]]
+        start = spans[network, START]
+        for cell in range(start, start + spans[network, COUNT]):
+            setup = cells[cell, OTHER]
+            far = own + by_setup[setup] + by_shape[cells[cell, FORM]]
             nearer = far < np.inf and (count < most or far <= fars[most - 1])
             if nearer and setup != done:
-                count = _take(best, count, far, cells[cell, NEWEST], entries, first)
-            cell = cells[cell, OF_NETWORK]
+                count = _take(best, count, far, cells[cell], held.entries, held.first)
     return count
 
 
@@ -180,15 +194,13 @@ def _take_setup(best: _Best, count: int, setup: int, met: Flags, apart: _Apart, 
     """
     fars, most, own = best.fars, len(best.fars), apart.by_setup[setup]
     by_network, by_shape = apart.by_network, apart.by_shape
-    cells, entries, first = held.cells, held.entries, held.first
-    cell = held.of_setups[setup, LAST]
-    while cell >= 0:
-        network = cells[cell, NETWORK]
-        far = by_network[network] + own + by_shape[cells[cell, SHAPE]]
+    cells, start = held.of_setups.cells, held.of_setups.spans[setup, START]
+    for cell in range(start, start + held.of_setups.spans[setup, COUNT]):
+        network = cells[cell, OTHER]
+        far = by_network[network] + own + by_shape[cells[cell, FORM]]
         nearer = far < np.inf and (count < most or far <= fars[most - 1])
         if nearer and not met[network]:
-            count = _take(best, count, far, cells[cell, NEWEST], entries, first)
-        cell = cells[cell, OF_SETUP]
+            count = _take(best, count, far, cells[cell], held.entries, held.first)
     return count
 
 
@@ -208,27 +220,9 @@ def _take_setups(best: _Best, met: Flags, apart: _Apart, held: Held) -> int:
 @compiled
 def _cells_in(by_setup: Floats, held: Held) -> int:
     """Return how many cells the set-ups that count have."""
-    count, last = 0, held.of_setups
+    count, spans = 0, held.of_setups.spans
     for setup, far in enumerate(by_setup):
-        count += last[setup, CELLS] if far < np.inf else 0
-    return count
-
-
-@compiled
-def _take_all(best: _Best, count: int, met: Flags, done: int, apart: _Apart, held: Held) -> int:
-    """Put what was measured of networks not met among the nearest; return how many there are.
-
-    Passed over is the set-up that is `done`.
-    """
-    fars, most = best.fars, len(best.fars)
-    by_network, by_setup, by_shape = apart
-    cells, entries, first = held.cells, held.entries, held.first
-    for cell in range(held.cell_count):
-        network, setup = cells[cell, NETWORK], cells[cell, SETUP]
-        far = by_network[network] + by_setup[setup] + by_shape[cells[cell, SHAPE]]
-        nearer = far < np.inf and (count < most or far <= fars[most - 1])
-        if nearer and setup != done and not met[network]:
-            count = _take(best, count, far, cells[cell, NEWEST], entries, first)
+        count += spans[setup, COUNT] if far < np.inf else 0
     return count
 
 
@@ -260,48 +254,42 @@ def _nearest(best: _Best, heads: Integers, met: Flags, apart: _Apart, held: Held
     # Networks that are alike were mostly measured in other set-ups: what was measured in the
     # nearest of these says better how far one has to look.
     setup = int(np.argmin(apart.by_setup))
-    if _MANY_IN_ONE * held.of_setups[setup, CELLS] <= held.cell_count:
+    if _MANY_IN_ONE * held.of_setups.spans[setup, COUNT] <= held.cell_count:
         count, done = _take_setup(best, count, setup, met, apart, held), setup
     # What is left of the networks cannot be nearer than their own distance and the least of others.
     reach = best.fars[-1] if count == len(best.fars) else np.inf
-    networks, some, left, last = np.empty(len(met), dtype=np.int64), 0, 0, held.of_networks
-    by_network = apart.by_network
-    for network in range(len(met)):
-        if by_network[network] + least <= reach and not met[network]:
+    networks, some = np.empty(len(met), dtype=np.int64), 0
+    for network, own in enumerate(apart.by_network):
+        if own + least <= reach and not met[network]:
             networks[some] = network
             some += 1
-            left += last[network, CELLS]
-    if _MANY * left > held.cell_count:
-        count = _take_all(best, count, met, done, apart, held)
-    else:
-        count = _take_networks(best, count, networks[:some], done, apart, least, held)
     met[heads] = False
-    return count
+    return _take_networks(best, count, networks[:some], done, apart, least, held)
 
 
 @compiled
-def _choose(own: Integers, best: _Best, count: int, here: Floats, held: Held) -> int:
+def _choose(own: Integers, best: _Best, count: int, here: Floats, entries: IntTable) -> int:
     """Choose the first half of the nearest, and of the others those on the hardware.
 
     Return how many these are.
     """
-    half, cells, entries = len(own) // 2, held.cells, held.entries
-    kept = min(count, half)
+    half, kept = len(own) // 2, min(count, len(own) // 2)
     own[:kept] = best.places[:kept]
     found = 0
     for place in best.places[half:count]:
-        if found < half and here[cells[entries[place, CELL], SETUP]] < np.inf:
+        if found < half and here[entries[place, SETUP]] < np.inf:
             own[kept + found] = place
             found += 1
     return found
 
 
 @compiled
-def _fill(own: Integers, kept: int, best: _Best, count: int, here: Floats, held: Held) -> None:
+def _fill(
+    own: Integers, kept: int, best: _Best, count: int, here: Floats, entries: IntTable
+) -> None:
     """Fill up what was chosen by the nearest that are not on the hardware."""
-    cells, entries = held.cells, held.entries
     for place in best.places[len(own) // 2 : count]:
-        if kept < len(own) and here[cells[entries[place, CELL], SETUP]] == np.inf:
+        if kept < len(own) and here[entries[place, SETUP]] == np.inf:
             own[kept] = place
             kept += 1
     own[kept:] = -1
@@ -330,6 +318,12 @@ def _setup_again(at: int, asked: Cells) -> bool:
     """Return whether a cell has the set-up of the one before."""
     names = asked.names
     return at > 0 and (names[at, NETWORK_NAMES:] == names[at - 1, NETWORK_NAMES:]).all()
+
+
+@compiled
+def _room(count: int) -> _Best:
+    """Return room for so many."""
+    return _Best(np.empty(count), np.empty(count, dtype=np.int64))
 
 
 @compiled
@@ -369,12 +363,9 @@ def search(chosen: IntegerTable, asked: Cells, rates: Floats, without: int, held
     by_shape, hardware = np.empty(shapes.used), setups.names[0]
     apart = _Apart(by_network, by_setup, by_shape)
     apart_here = _Apart(by_network, here, by_shape)
-    heads = _Best(np.empty(_HEADS), np.empty(_HEADS, dtype=np.int64))
-    looked = max(k, _LOOKED)
-    best = _Best(np.empty(looked), np.empty(looked, dtype=np.int64))
-    own = _Best(np.empty(k), np.empty(k, dtype=np.int64))
-    met = np.zeros(networks.used, dtype=np.bool_)
-    cells, entries, many = held.cells, held.entries, 0
+    heads, looked = _room(_HEADS), max(k, _LOOKED)
+    best, own = _room(looked), _room(k)
+    met, many, entries = np.zeros(networks.used, dtype=np.bool_), 0, held.entries
     for at in range(len(chosen)):
         size, name = asked.sizes[at], asked.names[at]
         own_name = name[:NETWORK_NAMES]
@@ -391,7 +382,7 @@ def search(chosen: IntegerTable, asked: Cells, rates: Floats, without: int, held
                 here[i] = by_setup[i] if hardware[i] == name[NETWORK_NAMES] else np.inf
         count = _nearest(best, heads.places[:many], met, apart, held)
         line, kept = chosen[at], min(count, k // 2)
-        found = _choose(line, best, count, here, held)
+        found = _choose(line, best, count, here, entries)
         if found < k // 2 and count == looked:
             if _cells_in(here, held) <= _FEW:
                 own_count = _take_setups(own, met, apart_here, held)
@@ -400,50 +391,82 @@ def search(chosen: IntegerTable, asked: Cells, rates: Floats, without: int, held
             # Those that are among the first of all are the first of these.
             among = 0
             for place in best.places[:kept]:
-                among += here[cells[entries[place, CELL], SETUP]] < np.inf
+                among += here[entries[place, SETUP]] < np.inf
             found = min(own_count - among, k // 2)
             line[kept : kept + found] = own.places[among : among + found]
-        _fill(line, kept + found, best, count, here, held)
+        _fill(line, kept + found, best, count, here, entries)
 
 
 @compiled
-def note(place: int, event: int, cell: int, entries: IntegerTable, cells: IntTable) -> None:
-    """Put a measurement of a cell at its place, as the newest of that cell."""
-    entries[place, EVENT], entries[place, CELL] = event, cell
-    entries[place, OLDER], cells[cell, NEWEST] = cells[cell, NEWEST], place
-
-
-@compiled
-def enter(
-    cell: int,
-    parts: tuple[int, int, int],
-    cells: IntTable,
-    of_networks: IntegerTable,
-    of_setups: IntegerTable,
+def note(
+    place: int, row: int, cell: Ints, entries: IntTable, of_networks: Groups, of_setups: Groups
 ) -> None:
-    """Put a cell of a network, a set-up and a shape behind all others, not measured so far."""
-    network, setup, shape = parts
-    line = cells[cell]
-    line[NETWORK], line[SETUP], line[SHAPE], line[NEWEST] = network, setup, shape, -1
-    for of_parts, part, column in (
-        (of_networks, network, OF_NETWORK),
-        (of_setups, setup, OF_SETUP),
-    ):
-        known = of_parts[part]
-        line[column] = known[LAST] if known[CELLS] > 0 else -1
-        known[LAST] = cell
-        known[CELLS] += 1
+    """Put a measurement, in a row of the memory, at its place, as the newest of its cell.
+
+    Args:
+        place: of the measurement.
+        row: of the memory.
+        cell: its network, set-up and shape, and which it is of its network, and of its set-up.
+        entries: of measurements.
+        of_networks: cells.
+        of_setups: the same.
+    """
+    network, setup, shape, in_network, in_setup = cell
+    older = -1
+    for groups, part, at in ((of_networks, network, in_network), (of_setups, setup, in_setup)):
+        line = groups.cells[groups.spans[part, START] + at]
+        older = line[NEWEST]
+        line[NEWEST], line[BEFORE] = place, older
+    entry = entries[place]
+    entry[ROW], entry[OLDER] = row, older
+    entry[NETWORK], entry[SETUP], entry[SHAPE] = network, setup, shape
+
+
+@compiled
+def enter(groups: Groups, end: int, part: int, other: int, form: int) -> int:
+    """Put a cell, not measured so far, behind those of its network or its set-up.
+
+    Args:
+        groups: has room behind `end` for twice as many as any has, and a few more.
+        end: where room begins that is nobody's.
+        part: the network, or the set-up.
+        other: the set-up, or the network.
+        form: the shape.
+
+    Returns:
+        Where it begins now.
+    """
+    span, cells = groups.spans[part], groups.cells
+    if span[COUNT] == span[ROOM]:
+        room = max(LEAST_ROOM, 2 * span[ROOM])
+        for at in range(span[COUNT]):
+            cells[end + at] = cells[span[START] + at]
+        span[START], span[ROOM] = end, room
+        end += room
+    line = cells[span[START] + span[COUNT]]
+    line[OTHER], line[FORM], line[NEWEST], line[BEFORE] = other, form, -1, -1
+    span[COUNT] += 1
+    return end
 
 
 @compiled
 def link(
-    entries: IntegerTable, cells: IntTable, of_networks: IntegerTable, of_setups: IntegerTable
+    rows: Ints,
+    numbers: Integers,
+    cells: IntTable,
+    entries: IntTable,
+    of_networks: Groups,
+    of_setups: Groups,
 ) -> None:
-    """Find anew which measurement and which cell comes before which; no array has more room."""
-    of_networks[:, CELLS], of_networks[:, LAST] = 0, -1
-    of_setups[:, CELLS], of_setups[:, LAST] = 0, -1
-    for cell in range(len(cells)):
-        parts = cells[cell, NETWORK], cells[cell, SETUP], cells[cell, SHAPE]
-        enter(cell, parts, cells, of_networks, of_setups)
-    for place in range(len(entries)):
-        note(place, entries[place, EVENT], entries[place, CELL], entries, cells)
+    """Put measurements of cells that were not measured so far at the first places, in this order.
+
+    Args:
+        rows: of the memory.
+        numbers: of the cells.
+        cells: a line for each, as `note` takes it.
+        entries: as of `note`.
+        of_networks: the same.
+        of_setups: the same.
+    """
+    for place, row in enumerate(rows):
+        note(place, row, cells[numbers[place]], entries, of_networks, of_setups)

@@ -24,10 +24,9 @@ from agent.learning.loops.compiled import (
 from agent.learning.loops.gaussian import CELL_SIZES, NETWORK_NAMES, whiten
 from agent.learning.loops.memory import Values
 from agent.learning.loops.nearest import (
-    CELL,
-    EVENT,
     NEAREST,
     NETWORK,
+    ROW,
     SETUP,
     SHAPE,
     Held,
@@ -63,13 +62,11 @@ class Source(NamedTuple):
     """Where measurements are found.
 
     Attributes:
-        oldest: the first event that the memory still holds.
         held: the measurements.
         values: of the memory.
         shifted: by rows of set-ups, how far (log) they have shifted, which is not told.
     """
 
-    oldest: int
     held: Held
     values: Values
     shifted: Floats
@@ -165,19 +162,19 @@ def _gather(
     Return how much was, and how many networks, set-ups and shapes there are with the cell's.
     """
     held, linear = source.held, source.values.linear
-    entries, cells, rows = held.entries, held.cells, len(linear)
+    entries = held.entries
     n = network_count = setup_count = shape_count = 0
     for place in places:
-        if place < 0 or entries[place, EVENT] < source.oldest:
+        if place < 0:
             continue
-        cell, row = cells[entries[place, CELL]], entries[place, EVENT] % rows
-        network = _number(cell[NETWORK], networks, network_count, held.networks)
-        setup = _number(cell[SETUP], setups, setup_count, held.setups)
-        shape = _number(cell[SHAPE], shapes, shape_count, held.shapes)
+        entry = entries[place]
+        network = _number(entry[NETWORK], networks, network_count, held.networks)
+        setup = _number(entry[SETUP], setups, setup_count, held.setups)
+        shape = _number(entry[SHAPE], shapes, shape_count, held.shapes)
         network_count = max(network_count, network + 1)
         setup_count = max(setup_count, setup + 1)
         shape_count = max(shape_count, shape + 1)
-        chosen.rows[n], chosen.features[n] = row, linear[row]
+        chosen.rows[n], chosen.features[n] = entry[ROW], linear[entry[ROW]]
         chosen.networks[n], chosen.setups[n], chosen.shapes[n] = network, setup, shape
         n += 1
     size, name = asked.sizes[at], asked.names[at]

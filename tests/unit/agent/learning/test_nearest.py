@@ -54,9 +54,12 @@ def told(
     return mean[0], spread[0]
 
 
-def chosen(nearest: Nearest, cells: Cells, learnt: Hyperparameters, without: int = -1) -> Integers:
+def chosen(
+    taught: tuple[Nearest, Memory], cells: Cells, learnt: Hyperparameters, without: int = -1
+) -> Integers:
+    nearest, memory = taught
     places = np.empty((len(cells.sizes), loops.NEAREST), dtype=np.int64)
-    loops.search(places, cells, learnt.rates, without, nearest.held)
+    loops.search(places, cells, learnt.rates, without, nearest.held(memory))
     return places
 
 
@@ -226,11 +229,11 @@ def test_the_nearest_and_those_of_the_hardware_are_chosen(
     count: int, hardware: tuple[str, ...], learnt: Hyperparameters
 ) -> None:
     known = some(count, hardware=hardware)
-    nearest, _ = taught(known)
+    held = taught(known)
     # Cells that were measured, that were not, and of hardware that nobody knows.
     asked = [*known[:10], *some(20, seed=7, hardware=(*hardware, "strange"))]
 
-    lines = chosen(nearest, cells_of(asked), learnt)
+    lines = chosen(held, cells_of(asked), learnt)
 
     far = distances(cells_of(asked), cells_of(known), learnt)
     for line, own, one in zip(lines, far, asked, strict=True):
@@ -244,9 +247,7 @@ def test_the_nearest_and_those_of_the_hardware_are_chosen(
 
 def test_of_the_same_cells_the_later_are_chosen(learnt: Hyperparameters) -> None:
     (one,) = some(1)
-    nearest, _ = taught([one] * 100)
-
-    places = chosen(nearest, cells_of([one]), learnt)[0]
+    places = chosen(taught([one] * 100), cells_of([one]), learnt)[0]
 
     assert places.tolist() == [*range(100 - len(places), 100)]
 
@@ -254,10 +255,9 @@ def test_of_the_same_cells_the_later_are_chosen(learnt: Hyperparameters) -> None
 @pytest.mark.parametrize("column", range(len(NAMES)))
 def test_what_is_to_be_left_out_is_not_chosen(column: int, learnt: Hyperparameters) -> None:
     known = some(500)
-    nearest, _ = taught(known)
     asked = cells_of(known[:1])
 
-    places = chosen(nearest, asked, learnt, column)[0]
+    places = chosen(taught(known), asked, learnt, column)[0]
 
     others = cells_of(known).names[:, column] != asked.names[0, column]
     assert others[places[places >= 0]].all()
