@@ -474,7 +474,7 @@ class Learner:
         z, rest = memory.z[there, number], memory.rest[there, number]
         self._paired.learn(
             event.paths[at, 2],
-            memory.path[there, number],
+            memory.path[there, number].astype(np.int64),
             event.z[at] - z,
             law[at] - (z - rest),
             weights[:count],
@@ -632,7 +632,7 @@ class Learner:
         """Find anew what a law that has changed leaves of the measurements in memory."""
         memory = self._memory
         used = memory.used
-        laws = self._law.laws_of(memory.path[:used, metric])
+        laws = self._law.laws_of(memory.path[:used, metric].astype(np.int64))
         rows = np.flatnonzero(laws == self._law.numbers(np.array(domain)))
         if 4 * len(rows) < used:
             values = self._law.law_at(memory.linear.take(rows, axis=0), domain)

@@ -20,6 +20,7 @@ from agent.learning.rows import Rows, fitted
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Singles = NDArray[np.float32]
+Shorts = NDArray[np.int32]
 
 RINGS = (
     ("setup stem batch", 20),
@@ -45,7 +46,10 @@ _HERE, _ITEM, _STEM = (
 NO_SLOT = 0
 """Stands where the slot of a unit would, for a metric that was not measured."""
 
-_ARRAYS = ("sizes", "names", "linear", "setup", "slot", "z", "rest", "doubt", "path")
+_LINES = ("_lines", "linear")
+"""Arrays of a line for each measurement."""
+
+_COLUMNS = ("sizes", "names", "setup", "slot", "z", "rest", "doubt", "path")
 
 
 class Near(NamedTuple):
@@ -83,6 +87,15 @@ class Memory:
         path: `(rows, metrics)`, the row of the set-up's offset from that law.
     """
 
+    sizes: Singles
+    names: Shorts
+    setup: Integers
+    slot: NDArray[np.int16]
+    z: Floats
+    rest: Floats
+    doubt: Floats
+    path: Shorts
+
     def __init__(
         self,
         metrics: int,
@@ -93,15 +106,18 @@ class Memory:
     ) -> None:
         self.rows = rows
         self._next = 0
-        self.sizes = np.zeros((rows, len(SIZES)), dtype=np.float32)
-        self.names = np.zeros((rows, len(NAMES)), dtype=np.int32)
+        # What is looked at together lies side by side: most of the time goes into fetching it.
+        line = [
+            *((name, np.float64, (metrics,)) for name in ("z", "rest", "doubt")),
+            ("setup", np.int64),
+            ("sizes", np.float32, len(SIZES)),
+            ("names", np.int32, len(NAMES)),
+            ("path", np.int32, (metrics,)),
+            ("slot", np.int16, (metrics,)),
+        ]
+        self._lines = np.zeros(rows, dtype=np.dtype(line, align=True))
         self.linear = np.zeros((rows, WIDTH))
-        self.setup = np.zeros(rows, dtype=np.int64)
-        self.slot = np.zeros((rows, metrics), dtype=np.int16)
-        self.z = np.zeros((rows, metrics))
-        self.rest = np.zeros((rows, metrics))
-        self.doubt = np.zeros((rows, metrics))
-        self.path = np.zeros((rows, metrics), dtype=np.int64)
+        self._name()
         self.apart = np.zeros((8, 8), dtype=np.float32)
         self._weights = np.array(size_weights, dtype=np.float32)
         self._costs = np.array(part_costs, dtype=np.float32)
@@ -257,17 +273,25 @@ class Memory:
             self.apart[:used, place] = self.apart[place, :used]
         return place
 
+    def _name(self) -> None:
+        """Give the columns of lines their names."""
+        for name in _COLUMNS:
+            setattr(self, name, self._lines[name])
+
     def __getstate__(self) -> dict[str, object]:
         """Leave out the rows that were never used."""
         state = dict(vars(self))
-        for name in _ARRAYS:
+        for name in _COLUMNS:
+            del state[name]
+        for name in _LINES:
             state[name] = state[name][: self.used]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        for name in _ARRAYS:
+        for name in _LINES:
             used = state[name]
             whole = np.zeros((self.rows, *used.shape[1:]), used.dtype)
             whole[: len(used)] = used
             setattr(self, name, whole)
+        self._name()

@@ -18,7 +18,6 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 Flags = Annotated[NDArray[np.bool_], types.boolean[::1]]
-Shorts = Annotated[NDArray[np.int16], types.int16[:, ::1]]
 Ints = Annotated[NDArray[np.int32], types.int32[::1]]
 IntTable = Annotated[NDArray[np.int32], types.int32[:, ::1]]
 IntCube = Annotated[NDArray[np.int32], types.int32[:, :, ::1]]
@@ -31,6 +30,15 @@ Floats = Annotated[NDArray[np.float64], types.float64[::1]]
 FloatTable = Annotated[NDArray[np.float64], types.float64[:, ::1]]
 FloatCube = Annotated[NDArray[np.float64], types.float64[:, :, ::1]]
 """Arrays of one, two or three dimensions, whose numbers lie one behind the other."""
+
+ShortColumns = Annotated[NDArray[np.int16], types.int16[:, :]]
+IntLine = Annotated[NDArray[np.int32], types.int32[:]]
+IntColumns = Annotated[NDArray[np.int32], types.int32[:, :]]
+IntegerColumn = Annotated[NDArray[np.int64], types.int64[:]]
+SingleLine = Annotated[NDArray[np.float32], types.float32[:]]
+SingleColumns = Annotated[NDArray[np.float32], types.float32[:, :]]
+FloatColumns = Annotated[NDArray[np.float64], types.float64[:, :]]
+"""Columns of a table that has others as well, and lines of such columns."""
 
 _PLAIN = {int: types.int64, float: types.float64, bool: types.boolean, type(None): types.void}
 

@@ -9,11 +9,14 @@ from numba import types
 from numpy.typing import NDArray
 
 from agent.learning.loops.compiled import (
+    FloatColumns,
     FloatTable,
+    IntColumns,
+    IntegerColumn,
     Integers,
     IntegerTable,
-    IntTable,
-    Shorts,
+    ShortColumns,
+    SingleColumns,
     SingleTable,
     compiled,
 )
@@ -22,9 +25,9 @@ from agent.learning.loops.compiled import (
 class Kept(NamedTuple):
     """What `Memory` keeps of cells, by the names that the arrays have there."""
 
-    sizes: SingleTable
-    names: IntTable
-    setup: Integers
+    sizes: SingleColumns
+    names: IntColumns
+    setup: IntegerColumn
     apart: SingleTable
 
 
@@ -32,11 +35,11 @@ class Values(NamedTuple):
     """What `Memory` keeps of what was measured, by the names that the arrays have there."""
 
     linear: FloatTable
-    slot: Shorts
-    z: FloatTable
-    rest: FloatTable
-    doubt: FloatTable
-    path: IntegerTable
+    slot: ShortColumns
+    z: FloatColumns
+    rest: FloatColumns
+    doubt: FloatColumns
+    path: IntColumns
 
 
 Rings = Annotated[tuple[NDArray[np.int32], ...], types.UniTuple(types.int32[:, ::1], 10)]

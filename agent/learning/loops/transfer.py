@@ -14,9 +14,9 @@ from agent.learning.loops.compiled import (
     IntegerCube,
     Integers,
     IntegerTable,
-    Ints,
+    IntLine,
     IntTable,
-    Singles,
+    SingleLine,
     SingleTable,
     compiled,
 )
@@ -136,10 +136,10 @@ class _Near(NamedTuple):
 def _differ(
     reasons: Floats,
     weights: Floats,
-    size: Singles,
-    name: Ints,
-    other_size: Singles,
-    other_name: Ints,
+    size: SingleLine,
+    name: IntLine,
+    other_size: SingleLine,
+    other_name: IntLine,
     setups: float,
 ) -> None:
     """Find by how much two measurements differ, for each reason."""
