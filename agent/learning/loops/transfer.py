@@ -191,12 +191,17 @@ def _look(
     metric, likeness = asked.wanted.metrics[0], ways.common
     apart = kept.apart[place] if place >= 0 else asked.strange[-1 - place]
     rows, likes, foretold, variances, worth = near
+    # Many rows are of few set-ups: what those come to is found once.
+    met, of_met = np.full(len(apart), -1, dtype=np.int64), np.zeros(len(apart))
     for i, row in enumerate(rows):
-        far = apart[setups[row]]
+        setup, path = setups[row], paths[row, metric]
+        far = apart[setup]
         _differ(reasons, weights, size, name, sizes[row], names[row], far)
         like, variance = _alike(likeness, reasons), 0.0
         if far > 0.0:
-            variance = _variance(far, here, paths[row, metric], pairs, ways)
+            if met[setup] != path:
+                met[setup], of_met[setup] = path, _variance(far, here, path, pairs, ways)
+            variance = of_met[setup]
         likes[i], foretold[i], variances[i] = like, far, variance
         worth[i] = like * like / (common + deviation * variance)
 
