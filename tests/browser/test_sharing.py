@@ -86,7 +86,7 @@ def test_sharing_an_encoder_takes_less_time_and_memory() -> None:
                 shared = await pool.run(PAIR, waves=[PAIR], measure_memory=True)
                 assert shared.outcome == "ok", shared.message
                 assert {one.shared_encoder for one in shared.models} == {"minilm-encoder"}
-            assert await pool.bridge.until(lambda now: not now.tabs, 10)
+            assert await pool.bridge.until(lambda now: not now.tabs, 30)
             with Browser(kind("chromium"), pool.address):
                 await pool.tabs(1)
                 whole = await pool.run(PAIR, share_encoders=False, measure_memory=True)

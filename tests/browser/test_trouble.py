@@ -36,7 +36,7 @@ def busy_tab(pool: TabPool) -> str | None:
 async def begun(pool: TabPool, job: Job) -> tuple[asyncio.Task[object], str]:
     """Begin a job; return it and the tab that has it, once that tab runs it."""
     running: asyncio.Task[object] = asyncio.create_task(pool.bridge.run(job))
-    assert await pool.bridge.until(lambda _: busy_tab(pool) is not None, 20)
+    assert await pool.bridge.until(lambda _: busy_tab(pool) is not None, 30)
     tab = busy_tab(pool)
     assert tab is not None
     return running, tab
@@ -53,8 +53,8 @@ def test_a_tab_killed_in_the_middle_of_a_job_loses_it_to_another() -> None:
                     running, tab = await begun(pool, pool.small_job("job", runs=50, rounds=2_000))
                     busy = await asyncio.to_thread(_owner, browser, other)
                     busy.signal_group(signal.SIGKILL)
-                    assert await pool.bridge.until(lambda now: tab not in now.tabs, 10)
-                    assert await pool.bridge.until(lambda _: busy_tab(pool) is not None, 10)
+                    assert await pool.bridge.until(lambda now: tab not in now.tabs, 30)
+                    assert await pool.bridge.until(lambda _: busy_tab(pool) is not None, 30)
                     assert busy_tab(pool) != tab
                     assert pool.bridge.pool.counts.attempts_void == 1
                     running.cancel()
@@ -132,7 +132,7 @@ def test_a_tab_comes_back_when_the_network_does() -> None:
                 running, _ = await begun(pool, pool.small_job("job", runs=5, rounds=150))
                 for connection in list(pool.bridge._open):
                     connection.socket.transport.abort()  # cut, without a word
-                assert await pool.bridge.until(lambda now: not now.tabs, 5)
+                assert await pool.bridge.until(lambda now: not now.tabs, 30)
                 done = await running
                 assert isinstance(done, Done)
                 assert (done.attempt, done.seats[0].tab) == (2, tab)
@@ -152,12 +152,12 @@ def test_the_page_says_why_it_may_not_come_in() -> None:
         async with tab_pool() as pool:
             wrong = pool.address.replace("#token=", "#token=not-")
             with Browser(kind("chromium"), wrong) as browser:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(30):
                     while not pool.bridge.refused["token"]:
                         await asyncio.sleep(0.1)
                 assert not pool.bridge.pool.tabs
                 (page,) = await asyncio.to_thread(browser.tabs)
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     while True:
                         shown = await tell_tab(
                             browser,
@@ -176,7 +176,7 @@ def test_a_page_of_another_origin_may_not_come_in() -> None:
     async def main() -> None:
         async with tab_pool(origins=["https://elsewhere.example"]) as pool:
             with Browser(kind("chromium"), pool.address):
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(30):
                     while not pool.bridge.refused["origin"]:
                         await asyncio.sleep(0.1)
                 assert not pool.bridge.pool.tabs

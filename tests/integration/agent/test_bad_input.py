@@ -129,7 +129,7 @@ def test_a_bad_event_becomes_a_dead_letter_and_the_next_good_one_is_learnt(
     assert all(detail["expected"] for detail in letter["error"]["details"])
     assert learned(client) == before
     client.publish(EVENTS, benchmark_event(uuid.uuid4().hex))
-    wait_until(lambda: learned(client) == before + 1, 10, "the good event is learnt")
+    wait_until(lambda: learned(client) == before + 1, 30, "the good event is learnt")
 
 
 def test_ten_megabytes_harm_nobody(agent: AgentProcess, client: Foreign) -> None:
@@ -137,7 +137,7 @@ def test_ten_megabytes_harm_nobody(agent: AgentProcess, client: Foreign) -> None
     with Foreign(agent.broker_port) as careless:
         careless.publish(EVENTS, b"x" * (10 << 20))
         client.publish(EVENTS, benchmark_event(uuid.uuid4().hex))
-        wait_until(lambda: learned(client) == before + 1, 20, "the good event is learnt")
+        wait_until(lambda: learned(client) == before + 1, 30, "the good event is learnt")
 
 
 def test_a_duplicate_changes_nothing(client: Foreign) -> None:
@@ -148,7 +148,7 @@ def test_a_duplicate_changes_nothing(client: Foreign) -> None:
     other = benchmark_event(event_id, metrics={"latency_ms": 1e6})
     client.publish(EVENTS, other)
     client.publish(EVENTS, benchmark_event(uuid.uuid4().hex))
-    wait_until(lambda: learned(client) == before + 2, 10, "one of four, and the one after")
+    wait_until(lambda: learned(client) == before + 2, 30, "one of four, and the one after")
 
 
 BAD_REQUESTS: dict[str, tuple[str, bytes | dict[str, Any], str, str]] = {

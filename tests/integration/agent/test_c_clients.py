@@ -86,7 +86,7 @@ def taught(agent: AgentProcess) -> AgentProcess:
                 )
                 publish(agent, event)
                 count += 1
-    wait_until(lambda: ask(agent, "status", {})["observations_learned"] == count, 20, "learnt")
+    wait_until(lambda: ask(agent, "status", {})["observations_learned"] == count, 30, "learnt")
     return agent
 
 
@@ -212,7 +212,7 @@ def test_an_impossible_measurement_is_set_aside_and_released(taught: AgentProces
     reply = ask(taught, "release", {"source": event["source"], "id": "too fast"})
     assert [one["model"] for one in reply["released"]] == ["resnet50"]
     wait_until(
-        lambda: ask(taught, "status", {})["observations_learned"] == learnt + 1, 10, "learnt"
+        lambda: ask(taught, "status", {})["observations_learned"] == learnt + 1, 30, "learnt"
     )
     assert ask(taught, "quarantine", {})["held"] == 0
 
@@ -259,7 +259,7 @@ def test_a_prediction_says_energy_whether_it_fits_and_how_long_it_holds(
     assert [one["metric"] for one in validations] == ["throughput_per_s", "energy_j"]
     assert validations[1]["absolute_percentage_error"] == pytest.approx(1 - 1 / 1.1)
     wait_until(
-        lambda: ask(taught, "status", {})["observations_learned"] == learnt + 1, 10, "learnt"
+        lambda: ask(taught, "status", {})["observations_learned"] == learnt + 1, 30, "learnt"
     )
     after = ask(taught, "predict", {"candidates": [candidate], **hour})["predictions"][0]
     assert after["holds_for_s"] == 3600.0
@@ -310,10 +310,10 @@ def test_execute(tmp_path: Path) -> None:
         first = ask(agent, "execute", {**body, "strategy": "sequential"})
         assert first["result"]["outcome"] == "ok"
         listener.received()
-        wait_until(lambda: ask(agent, "status", {})["events_logged"] == 1, 20, "learnt")
+        wait_until(lambda: ask(agent, "status", {})["events_logged"] == 1, 30, "learnt")
         reply = ask(agent, "execute", {**body, "strategy": "parallel"})
         event = json.loads(listener.received().payload)
-        wait_until(lambda: ask(agent, "status", {})["events_logged"] == 2, 20, "logged")
+        wait_until(lambda: ask(agent, "status", {})["events_logged"] == 2, 30, "logged")
         assert agent.terminate() == 0
         with duckdb.connect(str(agent.store), read_only=True) as log:
             kinds = log.execute(

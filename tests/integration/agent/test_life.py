@@ -23,7 +23,7 @@ def test_with_nothing_configured_it_brings_its_own_broker(tmp_path: Path) -> Non
         agent.start()
         with Foreign(agent.broker_port) as client:
             client.publish(TOPIC, benchmark_event("1"))
-            wait_until(lambda: _status(client)["events_logged"] == 1, 10, "logged")
+            wait_until(lambda: _status(client)["events_logged"] == 1, 30, "logged")
         assert agent.terminate() == 0
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", agent.broker_port)) != 0, "its broker is left"
@@ -36,7 +36,7 @@ def test_it_remembers(tmp_path: Path) -> None:
         with Foreign(broker.port) as client:
             for index in range(50):
                 client.publish(TOPIC, benchmark_event(f"{index}"))
-            wait_until(lambda: _status(client)["events_logged"] == 50, 10, "logged")
+            wait_until(lambda: _status(client)["events_logged"] == 50, 30, "logged")
             before = client.ask("placewise/v1/requests/predict", request)
         for end in (agent.terminate, agent.kill):
             end()
@@ -51,12 +51,12 @@ def test_a_prediction_made_before_a_kill_is_validated_after_it(tmp_path: Path) -
         agent.start()
         with Foreign(broker.port) as client:
             client.publish(TOPIC, benchmark_event("1"))
-            wait_until(lambda: _status(client)["events_logged"] == 1, 10, "logged")
+            wait_until(lambda: _status(client)["events_logged"] == 1, 30, "logged")
             reply = client.ask(
                 "placewise/v1/requests/predict",
                 {"candidates": [{"model": "resnet50", "hardware": "nvidia-rtx-3090"}]},
             )
-            wait_until(lambda: _status(client)["log_records"] == 2, 10, "the answer is logged")
+            wait_until(lambda: _status(client)["log_records"] == 2, 30, "the answer is logged")
         agent.kill()
         agent.start()
         with Foreign(broker.port) as client:
@@ -76,11 +76,11 @@ def test_what_was_validated_is_kept_once_through_kills_and_restarts(tmp_path: Pa
         agent.start()
         with Foreign(broker.port) as client:
             client.publish(TOPIC, benchmark_event("1"))
-            wait_until(lambda: _status(client)["events_logged"] == 1, 10, "logged")
+            wait_until(lambda: _status(client)["events_logged"] == 1, 30, "logged")
             client.ask("placewise/v1/requests/predict", request)
-            wait_until(lambda: _status(client)["log_records"] == 2, 10, "the answer is logged")
+            wait_until(lambda: _status(client)["log_records"] == 2, 30, "the answer is logged")
             client.publish(TOPIC, benchmark_event("2"))
-            wait_until(lambda: _status(client)["events_logged"] == 2, 10, "measured")
+            wait_until(lambda: _status(client)["events_logged"] == 2, 30, "measured")
             before = client.ask(ledger, {"by": "model"})
         metrics = ["throughput_per_s", "latency_ms", "memory_mb", "power_w"]
         assert {one["metric"]: one["validations"] for one in before["groups"]} == dict.fromkeys(
@@ -94,7 +94,7 @@ def test_what_was_validated_is_kept_once_through_kills_and_restarts(tmp_path: Pa
         with Foreign(broker.port) as client:
             for number in (3, 4):
                 client.publish(TOPIC, benchmark_event(f"{number}"))
-            wait_until(lambda: _status(client)["events_logged"] == 4, 10, "measured after")
+            wait_until(lambda: _status(client)["events_logged"] == 4, 30, "measured after")
             after = client.ask(ledger, {"by": "model", "last_s": 3_600.0})
         assert {one["validations"] for one in after["groups"]} == {3}
 
@@ -110,11 +110,11 @@ def test_its_state_is_retained_and_its_will_tells_of_its_death(tmp_path: Path) -
             assert json.loads(client.received().payload)["status"] == "offline"
             agent.start()
             wait_until(
-                lambda: json.loads(client.received().payload)["status"] == "online", 10, "online"
+                lambda: json.loads(client.received().payload)["status"] == "online", 30, "online"
             )
             assert agent.terminate() == 0
             wait_until(
-                lambda: json.loads(client.received().payload)["status"] == "offline", 10, "goodbye"
+                lambda: json.loads(client.received().payload)["status"] == "offline", 30, "goodbye"
             )
 
 
@@ -133,7 +133,7 @@ def test_a_broker_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
         broker.stop()
         with AgentProcess(tmp_path, broker.port) as agent:
             agent.start(ready=False)
-            wait_until(lambda: agent.get("/readyz")[0] == 503, 20, "up, not ready")
+            wait_until(lambda: agent.get("/readyz")[0] == 503, 30, "up, not ready")
             broker.start()
             agent.wait_ready()
             assert agent.terminate() == 0
@@ -179,7 +179,7 @@ def test_its_snapshot_spares_the_replay(tmp_path: Path) -> None:
         with Foreign(agent.broker_port) as client:
             for index in range(30):
                 client.publish(TOPIC, benchmark_event(f"{index}"))
-            wait_until(lambda: _status(client)["events_logged"] == 30, 10, "logged")
+            wait_until(lambda: _status(client)["events_logged"] == 30, 30, "logged")
         assert agent.terminate() == 0
         agent.log.write_text("")
         agent.start()
@@ -198,7 +198,7 @@ def test_a_snapshot_is_kept_now_and_then(tmp_path: Path) -> None:
         with Foreign(agent.broker_port) as client:
             for index in range(150):
                 client.publish(TOPIC, benchmark_event(f"{index}"))
-            wait_until(lambda: _status(client)["events_logged"] == 150, 20, "logged")
+            wait_until(lambda: _status(client)["events_logged"] == 150, 30, "logged")
         agent.kill()
         agent.log.write_text("")
         agent.start()

@@ -120,7 +120,7 @@ def test_an_opening_that_is_cancelled_leaves_the_file_free(tmp_path: Path) -> No
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await opening
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while any(
                 thread.name.startswith("placewise-store") for thread in threading.enumerate()
             ):
@@ -153,7 +153,7 @@ def test_a_failed_opening_leaves_no_thread(tmp_path: Path) -> None:
     async def main() -> None:
         with pytest.raises(StoreUnavailable):
             await DuckStore.open(tmp_path)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while any(
                 thread.name.startswith("placewise-store") for thread in threading.enumerate()
             ):
@@ -167,7 +167,7 @@ def test_whoever_reads_holds_up_no_commit(tmp_path: Path) -> None:
         store = await DuckStore.open(tmp_path / "log.duckdb")
         answered = threading.Event()
         store._reads.submit(answered.wait, 30)  # a question that takes its time
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await store.append([record(1)])
         assert not answered.is_set()
         answered.set()

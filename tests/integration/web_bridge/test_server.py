@@ -104,10 +104,10 @@ def test_a_tab_that_misbehaves_is_closed_and_the_others_go_on(
     async def main() -> tuple[int, str]:
         async with bridge(max_message_bytes=65_536) as pool:
             async with PythonTab(pool.port) as good, PythonTab(pool.port) as bad:
-                assert await pool.until(lambda now: len(now.tabs) == 2, 5)
+                assert await pool.until(lambda now: len(now.tabs) == 2, 30)
                 await bad.say(words)
                 ended = await closed(bad)
-                assert await pool.until(lambda now: list(now.tabs) == [good.id], 5)
+                assert await pool.until(lambda now: list(now.tabs) == [good.id], 30)
                 assert isinstance(await pool.run(single("job")), Done)
                 return ended
 
@@ -122,7 +122,7 @@ def test_a_tab_that_reads_slowly_is_dropped_and_holds_nobody_up() -> None:
             async with PythonTab(pool.port) as good:
                 slow = PythonTab(pool.port, tab="slow-tab-1", browser="slow")
                 await slow.open()
-                assert await pool.until(lambda now: len(now.tabs) == 2, 5)
+                assert await pool.until(lambda now: len(now.tabs) == 2, 30)
                 assert slow.socket is not None
                 slow.socket.transport.pause_reading()
                 # Jobs for the slow tab alone, each with much to read, taken back at once.
@@ -135,7 +135,7 @@ def test_a_tab_that_reads_slowly_is_dropped_and_holds_nobody_up() -> None:
                     asked.cancel()
                     if "slow-tab-1" not in pool.pool.tabs:
                         break
-                assert await pool.until(lambda now: list(now.tabs) == [good.id], 10)
+                assert await pool.until(lambda now: list(now.tabs) == [good.id], 30)
                 assert number < 2_999
                 assert isinstance(await pool.run(single("job")), Done)
                 await slow.die()
@@ -146,7 +146,7 @@ def test_a_tab_that_reads_slowly_is_dropped_and_holds_nobody_up() -> None:
 def test_the_same_tab_connected_twice_is_one_tab() -> None:
     async def main() -> tuple[int, str]:
         async with bridge() as pool, PythonTab(pool.port, tab="twice-0001") as first:
-            assert await pool.until(lambda now: len(now.tabs) == 1, 5)
+            assert await pool.until(lambda now: len(now.tabs) == 1, 30)
             async with PythonTab(pool.port, tab="twice-0001"):
                 ended = await closed(first)
                 assert isinstance(await pool.run(single("job")), Done)
@@ -168,9 +168,9 @@ def test_a_job_given_to_a_tab_that_dies_is_done_by_the_next() -> None:
                 return await honest(tab, message)
 
             async with PythonTab(pool.port, answers=mortal):
-                assert await pool.until(lambda now: bool(now.tabs), 5)
+                assert await pool.until(lambda now: bool(now.tabs), 30)
                 running = asyncio.create_task(pool.run(single("job")))
-                assert await pool.until(lambda now: not now.tabs, 5)
+                assert await pool.until(lambda now: not now.tabs, 30)
                 async with PythonTab(pool.port):
                     return await running
 
@@ -184,13 +184,13 @@ def test_a_job_nobody_waits_for_any_more_is_taken_back() -> None:
     async def main() -> None:
         async with bridge() as pool:
             async with PythonTab(pool.port, answers=lambda *_: None) as silent:
-                assert await pool.until(lambda now: bool(now.tabs), 5)
+                assert await pool.until(lambda now: bool(now.tabs), 30)
                 running = asyncio.create_task(pool.run(single("job")))
-                assert await pool.until(lambda now: now.running == 1, 5)
+                assert await pool.until(lambda now: now.running == 1, 30)
                 while len(silent.heard) < 2:
                     await asyncio.sleep(0.01)
                 running.cancel()
-                assert await pool.until(lambda now: now.running == 0, 5)
+                assert await pool.until(lambda now: now.running == 0, 30)
                 assert [one.type for one in silent.heard][:2] == ["welcome", "prepare"]
 
     asyncio.run(main())
@@ -251,13 +251,13 @@ def test_a_thousand_connections_are_held() -> None:
             held = [PythonTab(pool.port) for _ in range(tabs)]
             for start in range(0, tabs, 50):
                 await asyncio.gather(*(tab.open() for tab in held[start : start + 50]))
-            assert await pool.until(lambda now: len(now.tabs) == tabs, 20)
+            assert await pool.until(lambda now: len(now.tabs) == tabs, 30)
             after = _resident_mb()
             results = await asyncio.gather(*(pool.run(single(f"job-{n}")) for n in range(tabs)))
             assert all(isinstance(one, Done) for one in results)
             assert max(tab.jobs for tab in held) == 1, "each tab does its part"
             await asyncio.gather(*(tab.die() for tab in held))
-            assert await pool.until(lambda now: not now.tabs, 20)
+            assert await pool.until(lambda now: not now.tabs, 30)
             assert pool.connections == 0
             return before, after
 
@@ -276,7 +276,7 @@ def test_a_connection_that_is_closed_while_it_says_hello_leaves_nothing_behind()
                 tab = PythonTab(pool.port)
                 await tab.open()
                 await tab.die()
-            assert await pool.until(lambda now: not now.tabs, 5)
+            assert await pool.until(lambda now: not now.tabs, 30)
             assert isinstance(pool, Bridge)
             for _ in range(50):
                 if not pool.connections:
@@ -292,7 +292,7 @@ def test_a_bridge_that_closes_lets_its_tabs_go() -> None:
         async with bridge() as pool:
             tab = PythonTab(pool.port)
             await tab.open()
-            assert await pool.until(lambda now: bool(now.tabs), 5)
+            assert await pool.until(lambda now: bool(now.tabs), 30)
         return await closed(tab)
 
     assert asyncio.run(main())[0] == 1001

@@ -102,7 +102,7 @@ def test_what_nobody_waits_for_is_committed_all_the_same() -> None:
 
     async def work() -> None:
         await rig.writer.submit([draft("a")])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while await rig.store.last_seq() == 0:
                 await asyncio.sleep(0.001)
 

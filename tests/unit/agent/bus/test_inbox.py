@@ -49,7 +49,7 @@ def opened(capacity: int = 10) -> tuple[MqttInbox, Source]:
 
 def go(work: Callable[[], Awaitable[None]]) -> None:
     async def limited() -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await work()
 
     asyncio.run(limited())

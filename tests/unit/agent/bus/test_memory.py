@@ -14,7 +14,7 @@ from tests.support.venues import numbered, numbers, running, take
 
 def go(work: Callable[[], Awaitable[None]]) -> None:
     async def limited() -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await work()
 
     asyncio.run(limited())
