@@ -106,10 +106,6 @@ class MixedModel:
         loops.laws(values, x, paths, self._kept)
         return values
 
-    def predict(self, x: Floats, paths: Integers) -> Floats:
-        """Return `(n, m)` values at features `(n, d)` for rows of paths `(n, m, 3)`, 0 unknown."""
-        return self.law(x, paths) + self.offset_of(paths)
-
     def offset_of(self, paths: Integers) -> Floats:
         """Return the offsets of paths `(n, m, 3)`: of the set-up or, failing that, the hardware."""
         offset = np.empty(paths.shape[:2])

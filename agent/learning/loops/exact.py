@@ -6,8 +6,62 @@ import math
 
 import numpy as np
 
-from agent.learning.loops.compiled import Floats, FloatTable, IntTable, summed_in_any_order
-from agent.learning.loops.gaussian import CELL_NAMES, CELL_SIZES, apart, measure_on
+from agent.learning.loops.compiled import (
+    Floats,
+    FloatTable,
+    IntTable,
+    summed_in_any_order,
+    written_out,
+)
+from agent.learning.loops.gaussian import CELL_NAMES, CELL_SIZES
+
+
+@written_out
+def _apart(
+    rates: Floats,
+    sizes: FloatTable,
+    names: IntTable,
+    i: int,
+    other_sizes: FloatTable,
+    other_names: IntTable,
+    j: int,
+) -> float:
+    """Return how far two cells are apart, by what steps in sizes and other names cost."""
+    far = 0.0
+    for f in range(CELL_SIZES):
+        far += rates[f] * abs(sizes[i, f] - other_sizes[j, f])
+    for f in range(CELL_NAMES):
+        far += rates[CELL_SIZES + f] if names[i, f] != other_names[j, f] else 0.0
+    return far
+
+
+@written_out
+def _measure_on(far: Floats, rates: Floats, sizes: FloatTable, names: IntTable, i: int) -> None:
+    """Find how far a cell, and those behind it, are from it.
+
+    Sizes and names have a line for each and a column for each cell, so that several cells are
+    worked on at once: the compiler does so where a loop begins at the beginning of an array, since
+    no place can then be one that is counted from the end.
+
+    Args:
+        far: filled in from the first on.
+        rates: what a step in each size and what other names cost.
+        sizes: `(sizes, n)`.
+        names: `(names, n)`.
+        i: which cell.
+    """
+    for at in range(len(far)):
+        far[at] = 0.0
+    for f in range(CELL_SIZES):
+        size, rate = sizes[f, i:], rates[f]
+        own = size[0]
+        for at in range(len(far)):
+            far[at] += rate * abs(own - size[at])
+    for f in range(CELL_NAMES):
+        name, rate = names[f, i:], rates[CELL_SIZES + f]
+        first = name[0]
+        for at in range(len(far)):
+            far[at] += rate if name[at] != first else 0.0
 
 
 @summed_in_any_order
@@ -31,7 +85,7 @@ def likeness(
     """
     for i in range(like.shape[0]):
         for j in range(like.shape[1]):
-            like[i, j] = math.exp(-apart(rates, sizes, names, i, other_sizes, other_names, j))
+            like[i, j] = math.exp(-_apart(rates, sizes, names, i, other_sizes, other_names, j))
 
 
 @summed_in_any_order
@@ -46,7 +100,7 @@ def likeness_among(like: FloatTable, sizes: FloatTable, names: IntTable, rates: 
     """
     for i in range(len(like)):
         line = like[i, i:]
-        measure_on(line, rates, sizes, names, i)
+        _measure_on(line, rates, sizes, names, i)
         for at in range(len(line)):
             line[at] = math.exp(-line[at])
 
