@@ -30,7 +30,7 @@ Flags = NDArray[np.bool_]
 ASSUMED_S = 60.0
 """How long a benchmark is taken to last where nobody ever said how long one took."""
 
-_BELIEVED = 0.5
+_BELIEVED = 0.2
 """How much (of a log) is believed of what intervals say beside the process."""
 
 KNOWN = 1_500
@@ -161,10 +161,10 @@ class Design:
     def doubt(self, doubts: Floats) -> None:
         """Let cells that matter count more where intervals are wider than the process has them.
 
-        The process knows how errors hang together. How large they are, intervals know better, for
-        they are calibrated on errors that were made; but they are noisy where little was
-        measured, so they are believed by half (of the log). What was measured itself keeps what
-        the process says: others tell no more of it.
+        The process knows how errors hang together, and on public tables how large they are.
+        Elsewhere intervals may know better, for they are calibrated on errors that were made; but
+        they are noisy where little was measured, so they are believed by a fifth (of the log). What
+        was measured itself keeps what the process says: others tell no more of it.
 
         Args:
             doubts: `(targets,)` as in a field.
