@@ -256,8 +256,9 @@ class Learner:
         self._shipping = shipped
         event, new = self._begin(frame.keys[0], values)
         learnt = Learnt()
-        if not all(new):
-            learnt = self._surprise(frame, event, np.flatnonzero(~np.array(new)))
+        known = [at for at, is_new in enumerate(new) if not is_new]
+        if known:
+            learnt = self._surprise(frame, event, np.array(known))
         x, domains = frame.linear[0], event.paths[:, 0]
         new_here = not self._memory.met(frame.keys[0])
         for at in self._law.learn(event.paths, x, event.z, new=new_here):
@@ -281,9 +282,11 @@ class Learner:
             for setup in event.paths[:, 2].tolist():
                 self._site.ship(setup)
         self._support.add(event.slots, frame.keys[0])
+        if len(known) < len(new):
+            self._ranges[domains[np.array(new)]] = np.inf, -np.inf
         low, high = self._ranges[domains].T
-        self._ranges[domains, 0] = np.where(new, event.z, np.minimum(low, event.z))
-        self._ranges[domains, 1] = np.where(new, event.z, np.maximum(high, event.z))
+        self._ranges[domains, 0] = np.minimum(low, event.z)
+        self._ranges[domains, 1] = np.maximum(high, event.z)
         return learnt
 
     def predict(

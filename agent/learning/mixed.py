@@ -126,12 +126,9 @@ class MixedModel:
         """
         laws = self._law[paths[:, 0]]
         hardware, setups = paths[:, 1].copy(), paths[:, 2].copy()
-        kept = self._kept
-        loops.add(setups, hardware, x, z, float(new), kept)
-        loops.count(setups, hardware, kept)
+        loops.learn(setups, hardware, x, z, float(new), self._kept)
         self._count[laws] += 1.0
         self._unsolved[laws] += 1.0
-        loops.settle(setups, hardware, kept)
         late = self._unsolved[laws] * _OFTEN > self._count[laws]
         due = [at for at, is_late in enumerate(late.tolist()) if is_late]
         for at in due:

@@ -40,7 +40,7 @@ class Support:
             self._counts = fitted(self._counts, self._rows.end)
             self._counts[self._rows.fresh] = 0
             self._rows.fresh.clear()
-        most = int(slots.max())
+        most = max(slots.tolist())
         if most >= self._counts.shape[1]:
             self._counts = fitted(self._counts.T, most + 1).T.copy()
         loops.count(self._counts, np.array(rows), slots)

@@ -121,7 +121,9 @@ def settle(setups: Integers, hardware: Integers, kept: Sums) -> None:
 
 
 @compiled
-def add(setups: Integers, hardware: Integers, x: Floats, z: Floats, new: float, kept: Sums) -> None:
+def _add(
+    setups: Integers, hardware: Integers, x: Floats, z: Floats, new: float, kept: Sums
+) -> None:
     """Add one event to what is kept of the set-ups of its values.
 
     Args:
@@ -151,3 +153,13 @@ def add(setups: Integers, hardware: Integers, x: Floats, z: Floats, new: float, 
         kept.networks[row] += new
         # Of a hardware only how often it was measured: the rest is in what its set-ups add up to.
         kept.sums[above, 0] = kept.sums[above, 0] * _MEMORY + 1.0
+
+
+@compiled
+def learn(
+    setups: Integers, hardware: Integers, x: Floats, z: Floats, new: float, kept: Sums
+) -> None:
+    """Add one event, as `_add` does, and fit the offsets of its set-ups and their hardware."""
+    _add(setups, hardware, x, z, new, kept)
+    count(setups, hardware, kept)
+    settle(setups, hardware, kept)
