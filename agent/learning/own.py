@@ -16,6 +16,7 @@ would be measured had nothing ever shifted, and shifts are added to what they sa
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.learning.exact import Cells, Exact
+from agent.learning.exact import Cells, Exact, Hyperparameters
 from agent.learning.features import Frame
 from agent.learning.loops import own as loops
 from agent.learning.loops.mixed import at_paths
@@ -65,8 +66,8 @@ class Own:
         # By rows of domains.
         self._learnt = loops.Learnt(np.zeros((64, kinds)), np.zeros((64, kinds)))
         self._last: Frame | None = None
-        # Of several domains, until one of them learns anew what makes cells alike.
-        self._processes: dict[tuple[int, ...], Processes] = {}
+        # Of several domains, and what these had learnt when they were put together.
+        self._processes: dict[tuple[int, ...], tuple[list[Hyperparameters], Processes]] = {}
 
     def __getstate__(self) -> dict[str, object]:
         """Leave out what saves time only."""
@@ -85,7 +86,6 @@ class Own:
         if len(self._domains) >= _DOMAINS:
             del self._domains[next(iter(self._domains))]
         self._domains[domain] = _Domain(roots, metric, slot, Exact(roots), Nearest())
-        self._processes.clear()
         self._learnt = loops.Learnt(*(fitted(each, domain + 1) for each in self._learnt))
         self._learnt.odds[domain], self._learnt.curved[domain] = loops.USUAL_ODDS, 0.0
 
@@ -185,8 +185,6 @@ class Own:
             if not stepped:
                 # One step at a time: none is to hold up everything else.
                 stepped = domain.exact.step()
-        if stepped:
-            self._processes.clear()
 
     def _holding(self, domains: Sequence[_Domain]) -> list[Nearest]:
         """Return what holds the measurements of domains, and of no others.
@@ -218,12 +216,13 @@ class Own:
         return min(self._sharing(nearest), key=_metric_of).exact.learnt.rates
 
     def _every(self, rows: tuple[int, ...]) -> Processes:
-        """Return the processes of domains."""
-        found = self._processes.get(rows)
-        if found is None:
-            some = [self._domains[row] for row in rows]
-            variances, noises, rates, laws = zip(*(one.exact.learnt for one in some), strict=True)
-            found = self._processes[rows] = Processes(
+        """Return the processes of domains; put together anew when one of them has learnt."""
+        some = [self._domains[row] for row in rows]
+        learnt = [one.exact.learnt for one in some]
+        before, found = self._processes.get(rows, ([], None))
+        if found is None or any(map(operator.is_not, before, learnt)):
+            variances, noises, rates, laws = zip(*learnt, strict=True)
+            found = Processes(
                 np.array(variances),
                 np.array(noises),
                 np.array(rates),
@@ -231,6 +230,7 @@ class Own:
                 np.array([one.roots for one in some]),
                 np.array([(one.metric, one.slot) for one in some]),
             )
+            self._processes[rows] = learnt, found
         return found
 
     def shift(self, rows: Integers, size: float) -> None:
