@@ -129,7 +129,7 @@ class EmbeddedBroker:
         """Choose ports; write the settings; return their file."""
         if self._port == 0:
             self._port = two_free_ports()
-        elif not (_is_free(self._port) and _is_free(self._port + 1)):
+        elif not (is_free(self._port) and is_free(self._port + 1)):
             raise self._unavailable("taken")
         listeners = (("v5", self._port), ("v4", self._port + 1))
         config = folder / "rumqttd.toml"
@@ -209,7 +209,8 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
     await asyncio.wait([task])
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Return whether a server could listen on a loopback port now."""
     with socket.socket() as probe:
         # As the broker does: what a closed connection leaves behind does not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -228,5 +229,5 @@ def two_free_ports() -> int:
     """
     while True:
         port = random.randrange(*_CHOSEN)
-        if _is_free(port) and _is_free(port + 1):
+        if is_free(port) and is_free(port + 1):
             return port

@@ -373,9 +373,8 @@ class Anomalies:
         )
 
     def _throttled(self, here: _Hardware, seen: Seen) -> Alert | None:
-        if here.count % _LOOK_EVERY or here.got_hot < _BURSTS[0]:
-            return None
-        if _just_told(here, "throttling"):
+        hot = here.got_hot >= _BURSTS[0]
+        if not hot or here.count % _LOOK_EVERY or _just_told(here, "throttling"):
             return None
         every = _bursts(here.newest)
         found = [every[-count:] for count in _BURSTS if _falling(every[-count:], count)]

@@ -477,7 +477,7 @@ class Learner:
         z, rest = memory.z[there, number], memory.rest[there, number]
         self._paired.learn(
             event.paths[at, 2],
-            memory.path[there, number].astype(np.int64),
+            memory.path[there, number],
             event.z[at] - z,
             law[at] - (z - rest),
             weights[:count],
@@ -635,7 +635,7 @@ class Learner:
         """Find anew what a law that has changed leaves of the measurements in memory."""
         memory = self._memory
         used = memory.used
-        laws = self._law.laws_of(memory.path[:used, metric].astype(np.int64))
+        laws = self._law.laws_of(memory.path[:used, metric])
         rows = np.flatnonzero(laws == self._law.numbers(np.array(domain)))
         if 4 * len(rows) < used:
             values = self._law.law_at(memory.linear.take(rows, axis=0), domain)

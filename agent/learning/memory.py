@@ -94,7 +94,7 @@ class Memory:
     z: Floats
     rest: Floats
     doubt: Floats
-    path: Shorts
+    path: Integers
 
     def __init__(
         self,
@@ -109,10 +109,10 @@ class Memory:
         # What is looked at together lies side by side: most of the time goes into fetching it.
         line = [
             *((name, np.float64, (metrics,)) for name in ("z", "rest", "doubt")),
+            ("path", np.int64, (metrics,)),
             ("setup", np.int64),
             ("sizes", np.float32, len(SIZES)),
             ("names", np.int32, len(NAMES)),
-            ("path", np.int32, (metrics,)),
             ("slot", np.int16, (metrics,)),
         ]
         self._lines = np.zeros(rows, dtype=np.dtype(line, align=True))

@@ -13,6 +13,7 @@ is found once, and most networks are then too far in any.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeVar
 
@@ -30,6 +31,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Shorts = NDArray[np.int32]
 _Whole = TypeVar("_Whole", int, Integers)
+_Holding = TypeVar("_Holding")
 
 _BITS = 20
 """Of the numbers of a network, a set-up and a shape, side by side."""
@@ -112,13 +114,10 @@ class Nearest:
 
     def copy(self) -> Nearest:
         """Return another that holds the same, and goes on by itself."""
-        other = Nearest()
-        for name, value in vars(self).items():
-            setattr(other, name, value if isinstance(value, int) else value.copy())
-        return other
+        return _copied(self)
 
     def sweep(self, memory: Memory, told: Iterable[tuple[int, int]]) -> None:
-        """Forget what the memory does not hold any more.
+        """Forget what the memory does not hold any more for any of some metrics.
 
         Args:
             memory: holds the measurements.
@@ -231,10 +230,7 @@ class _Groups:
 
     def copy(self) -> _Groups:
         """Return another that holds the same, and goes on by itself."""
-        other = _Groups()
-        other._cells, other._spans = self._cells.copy(), self._spans.copy()
-        other._end, other._most = self._end, self._most
-        return other
+        return _copied(self)
 
     def add(self, part: int, other: int, form: int) -> int:
         """Put a cell behind those of its network or set-up; return which one it is there."""
@@ -282,10 +278,7 @@ class _Lines:
 
     def copy(self) -> _Lines:
         """Return another that holds the same, and goes on by itself."""
-        other = _Lines(len(self.sizes), len(self.names))
-        other.sizes, other.names = self.sizes.copy(), self.names.copy()
-        other._known = self._known.copy()
-        return other
+        return _copied(self)
 
     @property
     def lines(self) -> loops.Lines:
@@ -310,6 +303,14 @@ class _Lines:
         self.sizes[:, : len(kept)] = self.sizes[:, kept]
         self.names[:, : len(kept)] = self.names[:, kept]
         return numbers
+
+
+def _copied(one: _Holding) -> _Holding:
+    """Return another object whose arrays and tables are its own."""
+    other = copy.copy(one)
+    for name, value in vars(one).items():
+        setattr(other, name, value if isinstance(value, int) else value.copy())
+    return other
 
 
 def _key(network: _Whole, setup: _Whole, shape: _Whole) -> _Whole:

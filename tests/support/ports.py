@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-import socket
 from itertools import cycle, islice
 from typing import Final
+
+from agent.bus.embedded import is_free
 
 # Below what Linux gives to connections (32,768 and up, net.ipv4.ip_local_port_range): a server
 # that starts later, or again, would find such a port taken by some other test's connection.
@@ -27,15 +28,6 @@ def free_port() -> int:
 def free_pair() -> int:
     """Return the first of two such ports that follow each other."""
     for port in islice(_pairs, len(_own)):
-        if _is_free(port) and _is_free(port + 1):
+        if is_free(port) and is_free(port + 1):
             return port
     raise AssertionError(f"no two ports are free among {_own}")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True

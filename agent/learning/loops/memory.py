@@ -13,6 +13,7 @@ from agent.learning.loops.compiled import (
     FloatTable,
     IntColumns,
     IntegerColumn,
+    IntegerColumns,
     Integers,
     IntegerTable,
     ShortColumns,
@@ -39,7 +40,7 @@ class Values(NamedTuple):
     z: FloatColumns
     rest: FloatColumns
     doubt: FloatColumns
-    path: IntColumns
+    path: IntegerColumns
 
 
 Rings = Annotated[tuple[NDArray[np.int32], ...], types.UniTuple(types.int32[:, ::1], 10)]

@@ -47,6 +47,7 @@ _HEADS = 12
 """Networks that are looked at first: most others are then seen to be too far."""
 
 LEAST_ROOM = 4
+"""Cells of a network or a set-up for which there is room at first."""
 
 
 class Lines(NamedTuple):
@@ -273,7 +274,8 @@ def _choose(own: Integers, best: _Best, count: int, here: Floats, entries: IntTa
 
     Return how many these are.
     """
-    half, kept = len(own) // 2, min(count, len(own) // 2)
+    half = len(own) // 2
+    kept = min(count, half)
     own[:kept] = best.places[:kept]
     found = 0
     for place in best.places[half:count]:
