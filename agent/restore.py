@@ -20,7 +20,7 @@ from agent.slices import in_slices
 from agent.store.port import Snapshot, Store
 from agent.validations import validations_in
 
-LAYOUT = "parts-13"
+LAYOUT = "parts-14"
 """How a snapshot is laid out; changes with `agent.pieces`, and with what learners keep."""
 
 

@@ -219,7 +219,7 @@ class _Groups:
     """Cells, those of a network or of a set-up side by side, as loops take them."""
 
     def __init__(self) -> None:
-        self._cells = np.zeros((64, 4), dtype=np.int32)
+        self._cells = np.zeros((64, 3), dtype=np.int32)
         self._spans = np.zeros((16, 3), dtype=np.int64)
         self._end = self._most = 0
 
@@ -250,7 +250,7 @@ class _Groups:
         among[order] = np.arange(len(parts)) - starts[parts[order]]
         self._end, self._most = len(parts), int(counts.max(initial=0))
         self._spans = fitted(np.stack((starts, counts, counts), axis=1), 16)
-        self._cells = np.full((max(self._end, 64), 4), -1, dtype=np.int32)
+        self._cells = np.full((max(self._end, 64), 3), -1, dtype=np.int32)
         lines = starts[parts] + among
         self._cells[lines, loops.OTHER], self._cells[lines, loops.FORM] = others, forms
         return among

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-Flags = Annotated[NDArray[np.bool_], types.boolean[::1]]
 Ints = Annotated[NDArray[np.int32], types.int32[::1]]
 IntTable = Annotated[NDArray[np.int32], types.int32[:, ::1]]
 IntCube = Annotated[NDArray[np.int32], types.int32[:, :, ::1]]
@@ -40,6 +39,9 @@ SingleLine = Annotated[NDArray[np.float32], types.float32[:]]
 SingleColumns = Annotated[NDArray[np.float32], types.float32[:, :]]
 FloatColumns = Annotated[NDArray[np.float64], types.float64[:, :]]
 """Columns of a table that has others as well, and lines of such columns."""
+
+Natural = Annotated[np.uint64, types.uint64]
+"""A number that cannot be negative."""
 
 _PLAIN = {int: types.int64, float: types.float64, bool: types.boolean, type(None): types.void}
 
@@ -132,3 +134,13 @@ def _kept() -> Path | None:
 _KEPT = _kept()
 if _KEPT is not None:
     numba.config.CACHE_DIR = str(_KEPT)
+
+
+@written_out
+def natural(number: int) -> Natural:
+    """Return a number that is not negative as one that cannot be.
+
+    As an index, it is not looked at for whether it counts from the end, which takes as long as some
+    loops' work does. It is an index and nothing else: a sum with other numbers would be a float.
+    """
+    return np.uint64(number)

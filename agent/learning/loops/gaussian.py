@@ -13,29 +13,35 @@ many."""
 
 
 @compiled
-def whiten(matrix: FloatTable, count: int, least: float) -> None:
+def whiten(matrix: FloatTable, count: int, width: int, least: float) -> None:
     """Factor a square by Cholesky, and whiten the columns behind it, all in their place.
 
     What lies on the diagonal and above becomes the factor; what lies below is not read. No pivot is
     less than `least`, whatever is rounded.
 
     Args:
-        matrix: `(k, k + columns)`, of which the first lines are filled in.
-        count: how many lines, and columns of the square.
+        matrix: its first `count` lines and columns are the square.
+        count: of them.
+        width: where the columns behind it end.
         least: the least that a pivot can be.
     """
-    k, width = matrix.shape
-    for i in range(count):
+    # Two lines at a time: each of those below is fetched and stored half as often.
+    for i in range(0, count, 2):
         line = matrix[i]
         line[i] = max(line[i], least)
         scale = 1.0 / math.sqrt(line[i])
-        for j in range(i, count):
-            line[j] *= scale
-        for column in range(k, width):
+        for column in range(i, width):
             line[column] *= scale
-        for j in range(i + 1, count):
-            below, weight = matrix[j], line[j]
-            for other in range(j, count):
-                below[other] -= weight * line[other]
-            for column in range(k, width):
-                below[column] -= weight * line[column]
+        if i + 1 == count:
+            break
+        other, one = matrix[i + 1], line[i + 1]
+        for column in range(i + 1, width):
+            other[column] -= one * line[column]
+        other[i + 1] = max(other[i + 1], least)
+        scale = 1.0 / math.sqrt(other[i + 1])
+        for column in range(i + 1, width):
+            other[column] *= scale
+        for j in range(i + 2, count):
+            below, one, two = matrix[j], line[j], other[j]
+            for column in range(j, width):
+                below[column] = (below[column] - one * line[column]) - two * other[column]

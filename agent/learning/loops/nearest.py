@@ -9,7 +9,6 @@ import numpy as np
 from agent.learning.exact import Cells
 from agent.learning.features import NETWORK_SIZES
 from agent.learning.loops.compiled import (
-    Flags,
     Floats,
     Integers,
     IntegerTable,
@@ -17,6 +16,7 @@ from agent.learning.loops.compiled import (
     IntTable,
     SingleTable,
     compiled,
+    natural,
 )
 from agent.learning.loops.gaussian import CELL_SIZES, NETWORK_NAMES
 
@@ -29,22 +29,26 @@ _LOOKED = 48
 ROW, OLDER, NETWORK, SETUP, SHAPE = range(5)
 """Of a measurement: its row in the memory, the one before it of the same cell, and its lines."""
 
-OTHER, FORM, NEWEST, BEFORE = range(4)
+OTHER, FORM, NEWEST = range(3)
 """Of a cell among those of a network: its set-up and its shape; among those of a set-up its network
-and its shape; and its newest measurement and the one before that, where they are looked for."""
+and its shape; and its newest measurement, where it is looked for."""
 
 START, COUNT, ROOM = range(3)
 """Of the cells of a network or a set-up: where they begin, how many there are, and for how many
 there is room before those of another."""
 
-_FEW = 512
-"""Cells of a hardware that are all looked at, sooner than among all networks."""
-
 _MANY_IN_ONE = 4
-"""If no more than one in so many cells is of the nearest set-up, these are looked at first."""
+"""If no more than one in so many cells is of some set-ups, these are looked at sooner than most
+networks."""
 
 _HEADS = 12
 """Networks that are looked at first: most others are then seen to be too far."""
+
+_POOL = 192
+"""Cells among which the nearest are found at a time. (Half and twice as many take as long.)"""
+
+_FINITE = 1e300
+"""Farther than anything that counts."""
 
 LEAST_ROOM = 4
 """Cells of a network or a set-up for which there is room at first."""
@@ -124,6 +128,13 @@ def _measure(far: Floats, size: Floats, name: Ints, rates: Floats, lines: Lines)
             far[i] += rate if other[i] != called else 0.0
 
 
+class _Pool(NamedTuple):
+    """Cells that may be among the nearest: how far they are, and their newest measurements."""
+
+    fars: Floats
+    places: Integers
+
+
 @compiled
 def _insert(best: _Best, count: int, far: float, place: int) -> int:
     """Put a place among the nearest; return how many there are."""
@@ -137,94 +148,101 @@ def _insert(best: _Best, count: int, far: float, place: int) -> int:
 
 
 @compiled
-def _take(best: _Best, count: int, far: float, cell: Ints, entries: IntTable, first: int) -> int:
-    """Put the newest measurements of a cell among the nearest; return how many there are."""
-    fars, places = best
-    last, place, older = len(fars) - 1, int(cell[NEWEST]), int(cell[BEFORE])
-    while place >= first:
-        if count > last and (far > fars[last] or (far == fars[last] and place < places[last])):
+def _sift(pool: _Pool, count: int, most: int) -> tuple[int, float]:
+    """Keep the nearest in a pool, in any order; return how many, and how far others may be.
+
+    By Hoare's selection (1961). Of cells that are as far, those count whose newest measurements are
+    later.
+    """
+    if count < most:
+        return count, _FINITE
+    fars, places = pool
+    low, high = 0, count - 1
+    while low < high:
+        far, place = fars[(low + high) // 2], places[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while fars[i] < far or (fars[i] == far and places[i] > place):
+                i += 1
+            while fars[j] > far or (fars[j] == far and places[j] < place):
+                j -= 1
+            if i <= j:
+                fars[i], fars[j] = fars[j], fars[i]
+                places[i], places[j] = places[j], places[i]
+                i += 1
+                j -= 1
+        if most - 1 <= j:
+            high = j
+        elif most - 1 >= i:
+            low = i
+        else:
             break
-        count = _insert(best, count, far, place)
-        place = older
-        if place >= first:
-            older = int(entries[place, OLDER])
-    return count
+    return most, fars[most - 1]
 
 
 @compiled
-def _take_networks(
-    best: _Best,
+def _scan(
+    pool: _Pool,
     count: int,
-    networks: Integers,
-    done: int,
-    apart: _Apart,
-    least: float,
-    held: Held,
-) -> int:
-    """Put what was measured of networks among the nearest; return how many there are.
+    reach: float,
+    most: int,
+    groups: Groups,
+    part: int,
+    own: float,
+    by_other: Floats,
+    by_shape: Floats,
+    first: int,
+) -> tuple[int, float]:
+    """Put the cells of a network or a set-up into a pool, but for those that are too far.
 
-    Passed over are networks that with the `least` distance of set-ups and shapes are too far, and
-    the set-up that is `done`.
+    Args:
+        pool: when it is full, all but the nearest leave it.
+        count: how many are in it.
+        reach: how far they may be.
+        most: how many of the nearest matter.
+        groups: cells by networks, or by set-ups.
+        part: which network, or set-up.
+        own: how far that is.
+        by_other: how far set-ups are, or networks.
+        by_shape: how far shapes are.
+        first: the first measurement that is still there.
+
+    Returns:
+        How many are in the pool, and how far others may be.
     """
-    fars, most, cells, spans = (
-        best.fars,
-        len(best.fars),
-        held.of_networks.cells,
-        held.of_networks.spans,
-    )
-    by_network, by_setup, by_shape = apart
-    for network in networks:
-        own = by_network[network]
-        if count == most and own + least > fars[most - 1]:
-            continue
-        start = spans[network, START]
-        for cell in range(start, start + spans[network, COUNT]):
-            setup = cells[cell, OTHER]
-            far = own + by_setup[setup] + by_shape[cells[cell, FORM]]
-            nearer = far < np.inf and (count < most or far <= fars[most - 1])
-            if nearer and setup != done:
-                count = _take(best, count, far, cells[cell], held.entries, held.first)
-    return count
+    fars, places, cells = pool.fars, pool.places, groups.cells
+    start = groups.spans[part, START]
+    end = start + groups.spans[part, COUNT]
+    while start < end:
+        if count == len(fars):
+            count, reach = _sift(pool, count, most)
+        stop = min(end, start + len(fars) - count)
+        for cell in range(start, stop):
+            line = natural(cell)
+            other, form = natural(cells[line, OTHER]), natural(cells[line, FORM])
+            far, newest = own + by_other[other] + by_shape[form], cells[line, NEWEST]
+            # All are put behind the last, and stay there if they count: a branch for each would be
+            # guessed wrong too often.
+            fars[natural(count)], places[natural(count)] = far, newest
+            count += (far <= reach) & (newest >= first)
+        start = stop
+    return count, reach
 
 
 @compiled
-def _take_setup(best: _Best, count: int, setup: int, met: Flags, apart: _Apart, held: Held) -> int:
-    """Put what was measured in a set-up, of networks not met, among the nearest.
-
-    Return how many there are.
-    """
-    fars, most, own = best.fars, len(best.fars), apart.by_setup[setup]
-    by_network, by_shape = apart.by_network, apart.by_shape
-    cells, start = held.of_setups.cells, held.of_setups.spans[setup, START]
-    for cell in range(start, start + held.of_setups.spans[setup, COUNT]):
-        network = cells[cell, OTHER]
-        far = by_network[network] + own + by_shape[cells[cell, FORM]]
-        nearer = far < np.inf and (count < most or far <= fars[most - 1])
-        if nearer and not met[network]:
-            count = _take(best, count, far, cells[cell], held.entries, held.first)
-    return count
-
-
-@compiled
-def _take_setups(best: _Best, met: Flags, apart: _Apart, held: Held) -> int:
-    """Put what was measured in set-ups that count, of networks not met, among the nearest.
-
-    Return how many there are.
-    """
-    count = 0
-    for setup, own in enumerate(apart.by_setup):
-        if own < np.inf:
-            count = _take_setup(best, count, setup, met, apart, held)
-    return count
-
-
-@compiled
-def _cells_in(by_setup: Floats, held: Held) -> int:
-    """Return how many cells the set-ups that count have."""
-    count, spans = 0, held.of_setups.spans
-    for setup, far in enumerate(by_setup):
-        count += spans[setup, COUNT] if far < np.inf else 0
-    return count
+def _measured_in(best: _Best, pool: _Pool, count: int, held: Held) -> int:
+    """Put the measurements of the cells in a pool among the nearest; return how many there are."""
+    fars, places = best
+    count, _ = _sift(pool, count, len(fars))
+    found, last = 0, len(fars) - 1
+    for at in range(count):
+        far, place = pool.fars[at], pool.places[at]
+        while place >= held.first:
+            if found > last and (far > fars[last] or (far == fars[last] and place < places[last])):
+                break
+            found = _insert(best, found, far, place)
+            place = int(held.entries[place, OLDER])
+    return found
 
 
 @compiled
@@ -237,35 +255,86 @@ def _least(values: Floats) -> float:
 
 
 @compiled
-def _nearest(best: _Best, heads: Integers, met: Flags, apart: _Apart, held: Held) -> int:
+def _nearest(best: _Best, pool: _Pool, heads: _Best, apart: _Apart, held: Held) -> int:
     """Find the nearest of what was measured; return how many there are.
 
     Args:
         best: filled in.
-        heads: the nearest networks, nearest first.
-        met: of all networks, false; it is so again in the end.
+        pool: used for it.
+        heads: the nearest networks.
         apart: how far parts of cells are; infinite for what does not count.
         held: the measurements.
     """
-    least = _least(apart.by_setup) + _least(apart.by_shape)
+    by_network, by_setup, by_shape = apart
+    of_networks, of_setups, first = held.of_networks, held.of_setups, held.first
+    least, most = _least(by_setup) + _least(by_shape), len(best.fars)
     if least == np.inf:
         return 0
-    count, done = _take_networks(best, 0, heads, -1, apart, least, held), -1
-    met[heads] = True
+    count, reach = 0, _FINITE
+    for network in heads.places:
+        if by_network[network] + least <= reach:
+            count, reach = _scan(
+                pool,
+                count,
+                reach,
+                most,
+                of_networks,
+                network,
+                by_network[network],
+                by_setup,
+                by_shape,
+                first,
+            )
+    # What was looked at is out of reach until the end.
+    by_network[heads.places] = np.inf
     # Networks that are alike were mostly measured in other set-ups: what was measured in the
     # nearest of these says better how far one has to look.
-    setup = int(np.argmin(apart.by_setup))
-    if _MANY_IN_ONE * held.of_setups.spans[setup, COUNT] <= held.cell_count:
-        count, done = _take_setup(best, count, setup, met, apart, held), setup
+    setup = int(np.argmin(by_setup))
+    setup_far = by_setup[setup]
+    if _MANY_IN_ONE * of_setups.spans[setup, COUNT] <= held.cell_count:
+        count, reach = _scan(
+            pool, count, reach, most, of_setups, setup, setup_far, by_network, by_shape, first
+        )
+        by_setup[setup] = np.inf
+    count, reach = _sift(pool, count, most)
     # What is left of the networks cannot be nearer than their own distance and the least of others.
-    reach = best.fars[-1] if count == len(best.fars) else np.inf
-    networks, some = np.empty(len(met), dtype=np.int64), 0
-    for network, own in enumerate(apart.by_network):
-        if own + least <= reach and not met[network]:
-            networks[some] = network
-            some += 1
-    met[heads] = False
-    return _take_networks(best, count, networks[:some], done, apart, least, held)
+    for network, own in enumerate(by_network):
+        if own + least <= reach:
+            count, reach = _scan(
+                pool, count, reach, most, of_networks, network, own, by_setup, by_shape, first
+            )
+    by_network[heads.places], by_setup[setup] = heads.fars, setup_far
+    return _measured_in(best, pool, count, held)
+
+
+@compiled
+def _nearest_in(best: _Best, pool: _Pool, apart: _Apart, held: Held) -> int:
+    """Find the nearest of what was measured in set-ups that count; return how many there are."""
+    count, reach = 0, _FINITE
+    for setup, own in enumerate(apart.by_setup):
+        if own <= reach:
+            count, reach = _scan(
+                pool,
+                count,
+                reach,
+                len(best.fars),
+                held.of_setups,
+                setup,
+                own,
+                apart.by_network,
+                apart.by_shape,
+                held.first,
+            )
+    return _measured_in(best, pool, count, held)
+
+
+@compiled
+def _cells_in(by_setup: Floats, held: Held) -> int:
+    """Return how many cells the set-ups that count have."""
+    count, spans = 0, held.of_setups.spans
+    for setup, far in enumerate(by_setup):
+        count += spans[setup, COUNT] if far < np.inf else 0
+    return count
 
 
 @compiled
@@ -329,13 +398,12 @@ def _room(count: int) -> _Best:
 
 
 @compiled
-def _first(heads: _Best, by_network: Floats) -> int:
-    """Find the nearest networks; return how many."""
+def _first(heads: _Best, by_network: Floats) -> None:
+    """Find the nearest networks."""
     many, fars = 0, heads.fars
     for network, far in enumerate(by_network):
-        if many < _HEADS or far < fars[_HEADS - 1]:
+        if many < len(fars) or far < fars[-1]:
             many = _insert(heads, many, far, network)
-    return many
 
 
 @compiled
@@ -365,9 +433,9 @@ def search(chosen: IntegerTable, asked: Cells, rates: Floats, without: int, held
     by_shape, hardware = np.empty(shapes.used), setups.names[0]
     apart = _Apart(by_network, by_setup, by_shape)
     apart_here = _Apart(by_network, here, by_shape)
-    heads, looked = _room(_HEADS), max(k, _LOOKED)
-    best, own = _room(looked), _room(k)
-    met, many, entries = np.zeros(networks.used, dtype=np.bool_), 0, held.entries
+    heads, looked = _room(min(_HEADS, networks.used)), max(k, _LOOKED)
+    best, own, entries = _room(looked), _room(k), held.entries
+    pool = _Pool(np.empty(_POOL), np.empty(_POOL, dtype=np.int64))
     for at in range(len(chosen)):
         size, name = asked.sizes[at], asked.names[at]
         own_name = name[:NETWORK_NAMES]
@@ -375,21 +443,21 @@ def search(chosen: IntegerTable, asked: Cells, rates: Floats, without: int, held
             _measure(by_network, size[:NETWORK_SIZES], own_name, network_rates, networks)
             if without >= 0:
                 by_network[networks.names[without, : networks.used] == name[without]] = np.inf
-            many = _first(heads, by_network)
+            _first(heads, by_network)
         if not _shape_again(at, asked):
             _measure(by_shape, size[NETWORK_SIZES:], name[:0], shape_rates, shapes)
         if not _setup_again(at, asked):
             _measure(by_setup, size[:0], name[NETWORK_NAMES:], setup_rates, setups)
             for i in range(setups.used):
                 here[i] = by_setup[i] if hardware[i] == name[NETWORK_NAMES] else np.inf
-        count = _nearest(best, heads.places[:many], met, apart, held)
+        count = _nearest(best, pool, heads, apart, held)
         line, kept = chosen[at], min(count, k // 2)
         found = _choose(line, best, count, here, entries)
         if found < k // 2 and count == looked:
-            if _cells_in(here, held) <= _FEW:
-                own_count = _take_setups(own, met, apart_here, held)
+            if _MANY_IN_ONE * _cells_in(here, held) <= held.cell_count:
+                own_count = _nearest_in(own, pool, apart_here, held)
             else:
-                own_count = _nearest(own, heads.places[:many], met, apart_here, held)
+                own_count = _nearest(own, pool, heads, apart_here, held)
             # Those that are among the first of all are the first of these.
             among = 0
             for place in best.places[:kept]:
@@ -418,7 +486,7 @@ def note(
     for groups, part, at in ((of_networks, network, in_network), (of_setups, setup, in_setup)):
         line = groups.cells[groups.spans[part, START] + at]
         older = line[NEWEST]
-        line[NEWEST], line[BEFORE] = place, older
+        line[NEWEST] = place
     entry = entries[place]
     entry[ROW], entry[OLDER] = row, older
     entry[NETWORK], entry[SETUP], entry[SHAPE] = network, setup, shape
@@ -446,7 +514,7 @@ def enter(groups: Groups, end: int, part: int, other: int, form: int) -> int:
         span[START], span[ROOM] = end, room
         end += room
     line = cells[span[START] + span[COUNT]]
-    line[OTHER], line[FORM], line[NEWEST], line[BEFORE] = other, form, -1, -1
+    line[OTHER], line[FORM], line[NEWEST] = other, form, -1
     span[COUNT] += 1
     return end
 

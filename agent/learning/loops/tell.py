@@ -20,6 +20,7 @@ from agent.learning.loops.compiled import (
     IntegerTable,
     IntTable,
     compiled,
+    natural,
 )
 from agent.learning.loops.gaussian import CELL_SIZES, NETWORK_NAMES, whiten
 from agent.learning.loops.memory import Values
@@ -224,18 +225,17 @@ def _covary(
     variance: float,
     laws: Floats,
 ) -> None:
-    """Find the covariances of `n` measurements, and in the last column but one with the cell."""
-    features, k = chosen.features, matrix.shape[1] - 2
+    """Find the covariances of `n` measurements, and behind them those with the cell."""
+    features = chosen.features
     law = features[: n + 1] * laws
     among = np.dot(law, features[: n + 1].T)
     for i in range(n):
         by_network, by_setup = networks[chosen.networks[i]], setups[chosen.setups[i]]
         by_shape, line = shapes[chosen.shapes[i]], among[i]
-        for j in range(i, n):
-            like = by_network[chosen.networks[j]] * by_setup[chosen.setups[j]]
-            matrix[i, j] = variance * like * by_shape[chosen.shapes[j]] + line[j]
-        like = by_network[chosen.networks[n]] * by_setup[chosen.setups[n]]
-        matrix[i, k] = variance * like * by_shape[chosen.shapes[n]] + line[n]
+        for j in range(i, n + 1):
+            network, setup = natural(chosen.networks[j]), natural(chosen.setups[j])
+            like = by_network[network] * by_setup[setup]
+            matrix[i, j] = variance * like * by_shape[natural(chosen.shapes[j])] + line[j]
 
 
 @compiled
@@ -292,12 +292,12 @@ def predict(
                 row = some.rows[i]
                 matrix[i, i] += noise + values.doubt[row, metric]
                 rest = values.z[row, metric] - source.shifted[values.path[row, metric]]
-                matrix[i, k + 1] = rest - usual[i]
-            whiten(matrix, n, noise)
+                matrix[i, n + 1] = rest - usual[i]
+            whiten(matrix, n, n + 2, noise)
             centre = np.dot(linear, roots)
             left = variance + np.dot(linear * laws, linear)
             for i in range(n):
-                centre += matrix[i, k] * matrix[i, k + 1]
-                left -= matrix[i, k] * matrix[i, k]
+                centre += matrix[i, n] * matrix[i, n + 1]
+                left -= matrix[i, n] * matrix[i, n]
             mean[one, at] = centre
             spread[one, at] = math.sqrt(max(left, 0.0) + noise)

@@ -245,19 +245,19 @@ def _usable(near: _Near, values: Values, metric: int, slot: int) -> int:
 
 @compiled
 def _solve(right: Floats, matrix: FloatTable, least: float) -> float:
-    """Solve for the last column of a matrix; return its product with the solution.
+    """Solve for the column behind a square; return its product with the solution.
 
     Args:
         right: filled with the solution.
-        matrix: a square and that column, as of `whiten`, which is written over.
+        matrix: the square and that column, as of `whiten`, which is written over.
         least: as of `whiten`.
     """
     explained, count = 0.0, len(right)
-    whiten(matrix, count, least)
+    whiten(matrix, count, count + 1, least)
     for i in range(count):
-        explained += matrix[i, -1] * matrix[i, -1]
+        explained += matrix[i, count] * matrix[i, count]
     for i in range(count - 1, -1, -1):
-        right[i] = matrix[i, -1]
+        right[i] = matrix[i, count]
         for j in range(i + 1, count):
             right[i] -= matrix[i, j] * right[j]
         right[i] /= matrix[i, i]
@@ -297,7 +297,7 @@ def _weigh(
             if shared != 0.0:
                 matrix[j, i] += shared * _alike(deviation, reasons)
         matrix[i, i] = whole + own * variance[a] + doubts[row, metric]
-        matrix[i, -1] = like[a]
+        matrix[i, len(chosen)] = like[a]
     return whole - _solve(weights, matrix, ways.noise)
 
 
