@@ -45,7 +45,7 @@ _HEADS = 12
 """Networks that are looked at first: most others are then seen to be too far."""
 
 _POOL = 192
-"""Cells among which the nearest are found at a time. (Half and twice as many take as long.)"""
+"""Cells among which the nearest are found at a time. (From 96 to 320 of them take as long.)"""
 
 _FINITE = 1e300
 """Farther than anything that counts."""
