@@ -81,6 +81,8 @@ class Link:
         client: neither connected yet nor used by anybody else.
         on_message: takes each message at once; may call `pause`. Reading goes on until it does.
         on_welcome: called when the broker has let us in, before the first message.
+        is_expected: asked at the end whether it was meant to end. If not, there is no goodbye, so
+            that the broker publishes our will.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Link:
         client: aiomqtt.Client,
         on_message: Callable[[MQTTMessage], None] = lambda _: None,
         on_welcome: Callable[[Welcome], None] = lambda _: None,
+        is_expected: Callable[[], bool] = lambda: True,
     ) -> None:
         self._client = client
         self._paho: PahoClient = client._client  # noqa: SLF001 - aiomqtt has no way around it
@@ -95,6 +98,7 @@ class Link:
         self._thread = threading.get_ident()
         self._on_message = on_message
         self._on_welcome = on_welcome
+        self._is_expected = is_expected
         self._arrived = 0
         self._paused = False
         self._trickle: asyncio.TimerHandle | None = None
@@ -133,7 +137,7 @@ class Link:
         trace: TracebackType | None,
     ) -> None:
         self._stop_trickle()
-        if not self._lost.done():
+        if not self._lost.done() and self._is_expected():
             self._paho.disconnect()
             await asyncio.wait({self._lost}, timeout=GOODBYE_SECONDS)
         if not self._lost.done():
@@ -170,6 +174,9 @@ class Link:
         if largest is not None and (size := _packet_bytes(message)) > largest:
             raise Refused(f"{size} bytes; the broker takes {largest}")
         async with self._gate:
+            if self._lost.done():
+                # Whoever waited at the gate: what paho takes now, it would keep for ever.
+                raise NotSent("the connection is lost")
             try:
                 info = self._paho.publish(
                     message.topic, message.payload, message.qos, message.retain, properties

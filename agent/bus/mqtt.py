@@ -201,7 +201,8 @@ class MqttBus:
             try:
                 await link.publish(message, properties)
             except NotSent:
-                self._set_publisher(None)
+                if self._publisher is link:  # and not yet the one that came after it
+                    self._set_publisher(None)
             else:
                 return
 
@@ -281,7 +282,8 @@ class MqttBus:
             self._settle_by_connections()
 
     async def _hold_publisher(self, connected: Stands) -> None:
-        async with Link(self._client("publish", will=self._config.will)) as link:
+        client = self._client("publish", will=self._config.will)
+        async with Link(client, is_expected=self._closing.is_set) as link:
             if (words := self._last_words) is not None:
                 try:
                     await link.publish(words, self._properties_of(words))
