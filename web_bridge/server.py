@@ -181,6 +181,8 @@ class Bridge:
         """Take frames until the connection ends; return why, if it is the tab's doing."""
         with suppress(ConnectionClosed):
             async for frame in connection.socket:
+                if connection.protocol.closed:
+                    return None  # it was let go meanwhile; what it said since is not heard
                 now = time.monotonic()
                 match connection.protocol.receive(frame, now):
                     case Joined(hello):
@@ -193,8 +195,6 @@ class Bridge:
                         self._queue(connection, close)
                         return close.reason
                 self._changed.set()
-                if connection.protocol.closed:
-                    return None
         close_code = connection.socket.close_code
         return "too large a message" if close_code == 1009 else None
 
