@@ -183,4 +183,4 @@ def _worker_id(
     told = hashlib.sha256(f"{agent_id} {hardware} {capabilities.version}".encode()).hexdigest()
     # The prefix tells pools apart, the hash like browsers on unlike machines.
     prefix = re.sub(r"[^A-Za-z0-9_-]", "-", agent_id)[:_AGENT_CHARS]
-    return f"{prefix}.{browser_name(capabilities)[:24]}.{backend}.{told[:4]}"
+    return f"{prefix}.{browser_name(capabilities)[:24]}.{backend}.{told[:12]}"

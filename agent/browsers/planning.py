@@ -14,12 +14,15 @@ from typing import Any
 
 from agent.browsers.groups import Group
 from agent.browsers.shelf import Shelf
-from agent.worker.feeding import CHECK_BATCH, made_input
+from agent.worker.feeding import CHECK_BATCH, input_bytes, made_input
 from schemas.browser import Generation, ModelTask, OutputSource, TensorInput
 from schemas.errors import BadInput
 from schemas.jobs import JobModel, RunJob, Spread
 from schemas.models import ModelFile, ModelManifest, TextModel
 from web_bridge.job import Done, Job, Round, Seat
+
+MAX_INPUT_BYTES = 128 << 20
+"""Of one model: half of what is held for tabs to fetch."""
 
 PREPARE_SECONDS = 180.0
 ROUND_SECONDS = 120.0
@@ -69,7 +72,8 @@ def plan(
         cache: whether an encoder's output may be reused for inputs that were seen before.
 
     Raises:
-        BadInput: a model that is not there, or other content than was asked for.
+        BadInput: a model that is not there, or other content than was asked for; or inputs that
+            are too large.
     """
     asked = {one.model: one for one in job.models}
     waves = [
@@ -295,6 +299,12 @@ def _task(
         for name, size in model.free_dimensions.items()
     }
     inputs = []
+    if (size := input_bytes(model, batch, whole)) > MAX_INPUT_BYTES:
+        raise BadInput.of_field(
+            "batch_size",
+            f"{batch} inputs of {model.id} take {size >> 20} MiB",
+            f"a smaller one: at most {MAX_INPUT_BYTES >> 20} MiB",
+        )
     for spec in model.inputs:
         values = made_input(spec, batch, whole)
         inputs.append(

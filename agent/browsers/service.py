@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import operator
 import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from agent.browsers.planning import AnyModel, Plan, check_job, memory_job, plan
 from agent.browsers.shelf import Shelf
 from agent.bus.port import Bus, Delivery, Outgoing
 from schemas import topics
-from schemas.errors import BadInput, ErrorBody, ErrorReply
+from schemas.errors import BadInput, BusUnavailable, ErrorBody, ErrorReply
 from schemas.events import BENCHMARK_TYPE, EXECUTION_TYPE, envelope
 from schemas.jobs import (
     CancelJob,
@@ -42,6 +44,7 @@ from schemas.requests import reply_address
 from web_bridge.job import Done, GivenUp
 from web_bridge.pool import Pool
 from web_bridge.server import Bridge
+from web_bridge.tab import Tab
 from web_bridge.truth import wrong_outputs, wrong_text
 
 INBOX_CAPACITY = 1_000
@@ -96,8 +99,11 @@ class BrowserService:
         self._memories: dict[tuple[str, ...], float] = {}
         self._memory_paused: dict[str, float] = {}
         self._checking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._running: dict[str, asyncio.Task[None]] = {}
+        # Jobs that were taken, and the tasks of those that have begun.
+        self._running: dict[str, asyncio.Task[None] | None] = {}
         self._cancelled: set[str] = set()
+        self._tabs: list[Tab] = []
+        self._groups: dict[str, Group] = {}
         every: list[AnyModel] = [*manifest.models, *manifest.text_models]
         for model in every:
             shelf.put_file(model.sha256, folder / model.file)
@@ -112,12 +118,17 @@ class BrowserService:
                         self._take(delivery, tasks)
                         await self._inbox.acknowledge([delivery])
         finally:
-            for state in self._told.values():
-                await self._publish_state(state.model_copy(update={"status": "offline"}))
+            with suppress(BusUnavailable):  # the end did not wait for a broker that is away
+                for state in list(self._told.values()):
+                    await self._publish_state(state.model_copy(update={"status": "offline"}))
 
     def groups(self) -> dict[str, Group]:
         """Return the groups of tabs that are there now."""
-        return grouped(self._agent_id, self._bridge.pool.tabs.values())
+        tabs = list(self._bridge.pool.tabs.values())
+        # A tab is another object each time it joins, and what it can do stays as it said then.
+        if len(tabs) != len(self._tabs) or any(map(operator.is_not, tabs, self._tabs)):
+            self._tabs, self._groups = tabs, grouped(self._agent_id, tabs)
+        return self._groups
 
     def quarantined(self, worker_id: str) -> dict[str, str]:
         """Return the models whose output was wrong in a group, with what was wrong."""
@@ -143,7 +154,9 @@ class BrowserService:
             return _nothing(job, worker_id, "too_late", f"not done within {job.deadline_s:g} s")
 
     async def _work(self, job: RunJob, group: Group) -> JobResult:
-        planned = plan(job, group, self.manifest, self._shelf, cache=job.reuse_embeddings)
+        planned = await asyncio.to_thread(
+            plan, job, group, self.manifest, self._shelf, cache=job.reuse_embeddings
+        )
         files = {one.id: one for unit in planned.units.values() for one in unit.files}
         checked: dict[str, bool | None] = {}
         for model in files.values():
@@ -172,7 +185,8 @@ class BrowserService:
             if key in self._checked:
                 return self._checked[key]
             job_id = f"check-{uuid.uuid4().hex}"
-            outcome = await self._bridge.run(check_job(job_id, model, group, self._shelf))
+            looked = await asyncio.to_thread(check_job, job_id, model, group, self._shelf)
+            outcome = await self._bridge.run(looked)
             if isinstance(outcome, GivenUp):
                 return f"could not be checked: {outcome.message}"  # asked again next time
             shown = outcome.seats[0].prepared.models[0]
@@ -222,21 +236,30 @@ class BrowserService:
             self._answer(delivery, ErrorReply(error=error.body()), tasks)
             return
         if isinstance(job, CancelJob):
-            running = self._running.get(job.job_id)
-            if running is not None:
-                self._cancelled.add(job.job_id)
-                running.cancel()
+            self._cancel(job.job_id)
             return
         if len(self._running) >= MAX_JOBS or job.job_id in self._running:
             full = ErrorBody(code="unavailable", message=f"{len(self._running)} jobs wait already")
             self._answer(delivery, ErrorReply(error=full), tasks)
             return
-        task = tasks.create_task(self._serve(job, worker_id, delivery), name=f"job-{job.job_id}")
-        self._running[job.job_id] = task
+        self._running[job.job_id] = None
+        tasks.create_task(self._serve(job, worker_id, delivery), name=f"job-{job.job_id}")
+
+    def _cancel(self, job_id: str) -> None:
+        if job_id not in self._running:
+            return
+        self._cancelled.add(job_id)
+        if (begun := self._running[job_id]) is not None:
+            begun.cancel()
 
     async def _serve(self, job: RunJob, worker_id: str, delivery: Delivery) -> None:
+        self._running[job.job_id] = asyncio.current_task()
         try:
-            result = await self.work(job, worker_id)
+            # A task that is cancelled before it begins would not even answer.
+            if job.job_id in self._cancelled:
+                result = _nothing(job, worker_id, "refused", "cancelled")
+            else:
+                result = await self.work(job, worker_id)
         except asyncio.CancelledError:
             if job.job_id not in self._cancelled:
                 raise  # the service ends
