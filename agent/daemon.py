@@ -48,6 +48,7 @@ LOOP_LAG_SECONDS = 0.25
 STATE_SECONDS = 10.0
 CONNECTED_POLL_SECONDS = 0.01
 DRAIN_SECONDS = 10.0
+EXCUSE_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -351,7 +352,9 @@ class Daemon:
             "validations",
         ):
             by_name[name].cancel()
-        await self._writer.drain()
+        # Whose job runs is told that nobody waits for it any more.
+        await asyncio.wait([by_name["desk"]], timeout=EXCUSE_SECONDS)
+        await self._learn_what_was_taken()
         self._voice.feed.close()
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
@@ -365,3 +368,17 @@ class Daemon:
         await self._bus.close()
         for task in running:
             task.cancel()
+
+    async def _learn_what_was_taken(self) -> None:
+        """Wait until it is learnt. What cannot be said meanwhile, for want of a broker, is not."""
+        learning = asyncio.create_task(self._writer.drain(), name="drain")
+        try:
+            while not learning.done():
+                said = self._voice.said
+                await asyncio.wait([learning], timeout=DRAIN_SECONDS)
+                if not learning.done() and self._voice.depth() and self._voice.said == said:
+                    log.warning("left_unsaid", messages=self._voice.depth())
+                    self._voice.give_up()
+            await learning
+        finally:
+            learning.cancel()

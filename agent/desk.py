@@ -7,6 +7,7 @@ import json
 import pickle
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
@@ -31,6 +32,7 @@ from agent.writer import Draft, Writer
 from schemas import topics
 from schemas.errors import (
     BadInput,
+    BusUnavailable,
     ErrorBody,
     ErrorReply,
     NoReplyAddress,
@@ -64,6 +66,7 @@ _SHORT_CELLS, _SHORT_PLACEMENT, _SHORT_WORKLOAD = 32, 16, 4
 
 _LONG_PAYLOAD_BYTES = 4_096
 UNACKNOWLEDGED_REPLIES = 256
+EXCUSE_SECONDS = 1.5
 
 _LEDGER = topics.request("validation")
 _RUNNING = {topics.request("execute"), topics.request("compare_strategies")}
@@ -228,15 +231,25 @@ class Desk:
             body = ErrorBody(code="internal", message=f"a fault of ours: {type(error).__name__}")
             payload, outcome = _error_payload(body), "internal"
         self._metrics.request(_known(kind), outcome, perf_counter() - started)
-        if delivery.response_topic is None:
-            # An MQTT 3.1.1 client sees no properties, and rumqttd fails to leave them out for it.
-            return Outgoing(address.topic, _with_correlation_id(payload, address))
-        return Outgoing(address.topic, payload, correlation_data=address.correlation_data)
+        return _outgoing(delivery, address, payload)
 
     async def _handle_and_reply(self, delivery: Delivery) -> None:
-        outgoing = await self._handle(delivery)
+        try:
+            outgoing = await self._handle(delivery)
+        except asyncio.CancelledError:
+            if delivery.topic in _RUNNING:
+                await self._excuse(delivery)
+            raise
         if outgoing is not None:
             await self._bus.publish(outgoing)
+
+    async def _excuse(self, delivery: Delivery) -> None:
+        """Tell whose request was acknowledged that the agent ends before its answer."""
+        body = ErrorBody(code="unavailable", message="the agent stops; the job may still run")
+        with suppress(BadInput, BusUnavailable, TimeoutError):
+            outgoing = _outgoing(delivery, address_of(delivery), _error_payload(body))
+            async with asyncio.timeout(EXCUSE_SECONDS):
+                await self._bus.publish(outgoing)
 
     async def _answer(self, request_id: str, kind: str, request: AnyRequest) -> AnyReply:
         if kind in self._own:
@@ -294,6 +307,14 @@ class Desk:
 
 def _error_payload(body: ErrorBody) -> bytes:
     return ErrorReply(error=body).model_dump_json().encode()
+
+
+def _outgoing(delivery: Delivery, address: ReplyAddress, payload: bytes) -> Outgoing:
+    """Return a reply to a request, as who asked can read it."""
+    if delivery.response_topic is None:
+        # An MQTT 3.1.1 client sees no properties, and rumqttd fails to leave them out for it.
+        return Outgoing(address.topic, _with_correlation_id(payload, address))
+    return Outgoing(address.topic, payload, correlation_data=address.correlation_data)
 
 
 def _with_correlation_id(payload: bytes, address: ReplyAddress) -> bytes:

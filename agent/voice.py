@@ -45,6 +45,8 @@ class Voice:
 
     Attributes:
         feed: where all but the state is said as well, for whoever watches over HTTP.
+        dead_letters: how many messages were refused.
+        said: how many messages were published.
     """
 
     def __init__(
@@ -56,7 +58,8 @@ class Voice:
         self._metrics = metrics
         self._clock = clock
         self._queue: asyncio.Queue[Outgoing] = asyncio.Queue(QUEUED_MESSAGES)
-        self.dead_letters = 0
+        self._given_up = False
+        self.dead_letters = self.said = 0
 
     async def say(self, effects: Iterable[Effect]) -> None:
         """Queue what is to be said, waiting while the queue is full."""
@@ -101,8 +104,16 @@ class Voice:
             async with asyncio.TaskGroup() as publishing:
                 for message in messages:
                     publishing.create_task(self._bus.publish(message), name="voice-publish")
+            self.said += len(messages)
             for _ in messages:
                 self._queue.task_done()
+
+    def give_up(self) -> None:
+        """Say nothing more, and drop what waits: for an end without a broker."""
+        self._given_up = True
+        while not self._queue.empty():
+            self._queue.get_nowait()
+            self._queue.task_done()
 
     def depth(self) -> int:
         """Return how many messages wait."""
@@ -114,6 +125,8 @@ class Voice:
 
     async def _say(self, channel: topics.AgentChannel, message: bytes) -> None:
         self.feed.put(channel, message)
+        if self._given_up:
+            return
         await self._queue.put(Outgoing(topics.agent(self._agent_id, channel), message))
 
     def _event(self, event_type: str, effect: Publish) -> bytes:

@@ -8,6 +8,7 @@ import socket
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import structlog
@@ -20,7 +21,16 @@ from agent.worker.report import execution_of
 from schemas import topics
 from schemas.errors import BadInput, ErrorReply
 from schemas.events import EXECUTION_TYPE, envelope
-from schemas.jobs import CancelJob, Gauges, HeldModel, JobResult, RunJob, WorkerState, decode_job
+from schemas.jobs import (
+    CancelJob,
+    Gauges,
+    HeldModel,
+    JobOutcome,
+    JobResult,
+    RunJob,
+    WorkerState,
+    decode_job,
+)
 from schemas.models import ModelManifest
 
 REMEMBERED_RESULTS = 256
@@ -29,6 +39,10 @@ REMEMBERED_RESULTS = 256
 WAITING_JOBS = 64
 CONNECTED_POLL_SECONDS = 0.01
 GAUGE_SECONDS = 5.0
+FINISH_SECONDS = 20.0
+"""How long the job at hand may go on after a stop; then it is cancelled."""
+
+GOODBYE_SECONDS = 5.0
 _WARMER_C = 2.0
 """A change of temperature that is worth telling."""
 
@@ -100,39 +114,49 @@ class WorkerService:
         self._cancelled: OrderedDict[str, None] = OrderedDict()
         self._results: OrderedDict[str, JobResult] = OrderedDict()
         self._others = 0
+        self._at_hand: str | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._stopping = asyncio.Event()
         self.done = 0
 
     def stop(self) -> None:
-        """Ask `serve` to finish, after the job at hand."""
+        """Ask `serve` to finish, after the job at hand if that ends in time; others are refused."""
         self._stopping.set()
 
     async def serve(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Work until `stop` is called, or a task fails."""
         async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(self._bus.run(), name="worker-bus"),
-                tasks.create_task(self._take(), name="worker-take"),
-                tasks.create_task(self._work(), name="worker-work"),
-                tasks.create_task(self._tell_gauges(), name="worker-gauges"),
-            ]
+            tasks.create_task(self._bus.run(), name="worker-bus")
+            taking = tasks.create_task(self._take(), name="worker-take")
+            working = tasks.create_task(self._work(), name="worker-work")
+            telling = tasks.create_task(self._tell_gauges(), name="worker-gauges")
             while self._bus.state != "connected":  # noqa: ASYNC110 - the port tells its state only
                 await asyncio.sleep(CONNECTED_POLL_SECONDS)
             await self._bus.publish(state_message(self._state))
             on_ready()
             await self._stopping.wait()
-            running.pop().cancel()  # it must not say `online` once more
-            self._cancelled.update(dict.fromkeys(job.job_id for _, job in self._left()))
-            await self._bus.publish(gone(self._state.worker_id, datetime.now(UTC)))
-            for one in running[1:]:
+            for one in (taking, telling):  # none may say `online` once more
                 one.cancel()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FINISH_SECONDS):
+                    await self._refuse_left()
+                    await self._idle.wait()
+            if self._at_hand is not None:
+                self._cancelled[self._at_hand] = None  # the engine's thread ends with it
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE_SECONDS):
+                    await self._idle.wait()
+                    await self._bus.publish(gone(self._state.worker_id, datetime.now(UTC)))
+            working.cancel()
             await self._bus.close()
 
-    def _left(self) -> list[tuple[Delivery, RunJob]]:
-        left = []
+    async def _refuse_left(self) -> None:
+        """Answer the jobs that wait: they will not be run."""
         while not self._waiting.empty():
-            left.append(self._waiting.get_nowait())
-        return left
+            delivery, job = self._waiting.get_nowait()
+            result = self._not_run(job, "refused", "the worker is being stopped")
+            await self._reply(delivery, job, result.model_dump_json(exclude_none=True).encode())
 
     async def _take(self) -> None:
         while True:
@@ -161,12 +185,16 @@ class WorkerService:
     async def _work(self) -> None:
         while True:
             delivery, job = await self._waiting.get()
+            self._at_hand = job.job_id
+            self._idle.clear()
             result = self._results.get(job.job_id)
             if result is None:
                 result = await self._run(job)
             if not job.gives_way:
                 self._others -= 1
             await self._reply(delivery, job, result.model_dump_json(exclude_none=True).encode())
+            self._at_hand = None
+            self._idle.set()
 
     async def _run(self, job: RunJob) -> JobResult:
         def in_the_way() -> bool:
@@ -176,10 +204,10 @@ class WorkerService:
             return job.job_id in self._cancelled or in_the_way()
 
         if in_the_way():
-            return self._gave_way(job)
+            return self._not_run(job, "gave_way", "another job is there")
         result = await asyncio.to_thread(self._engine.run, job, self._state.worker_id, cancelled)
         if result.outcome == "refused" and in_the_way():
-            return self._gave_way(job)
+            return self._not_run(job, "gave_way", "another job is there")
         if result.outcome == "ok" and job.publish:
             result = result.model_copy(update={"event_id": f"{job.job_id}"})
             await self._publish(result)
@@ -190,12 +218,12 @@ class WorkerService:
         log.info("job_done", job_id=job.job_id, outcome=result.outcome, problem=result.message)
         return result
 
-    def _gave_way(self, job: RunJob) -> JobResult:
+    def _not_run(self, job: RunJob, outcome: JobOutcome, message: str) -> JobResult:
         return JobResult(
             job_id=job.job_id,
             worker_id=self._state.worker_id,
-            outcome="gave_way",
-            message="another job is there",
+            outcome=outcome,
+            message=message,
             decision_id=job.decision_id,
         )
 
