@@ -15,6 +15,7 @@ from agent.bus.port import Bus, Delivery, Outgoing
 from schemas import topics
 from schemas.errors import BadInput, PlacewiseError, Unavailable
 from schemas.jobs import (
+    LARGEST_BATCH,
     CancelJob,
     JobModel,
     JobResult,
@@ -150,14 +151,23 @@ class Dispatcher:
         return not self._asked[host] and host not in self._exploring and since >= QUIET_SECONDS
 
     async def explore(self, worker: WorkerState, job: RunJob) -> JobResult:
-        """Give a quiet worker a job that gives way to any other; return what came of it.
+        """Give a worker a job that gives way to any other; return what came of it.
+
+        Where somebody was faster, and the worker's host is not quiet any more, it gives way at
+        once.
 
         Raises:
             Vanished: the worker is gone.
             Unavailable: no result came in time.
         """
         host = host_of(worker)
-        assert self.is_quiet(worker), "exploration begins only where it is quiet"
+        if not self.is_quiet(worker):
+            return JobResult(
+                job_id=job.job_id,
+                worker_id=worker.worker_id,
+                outcome="gave_way",
+                message="another job was faster",
+            )
         one = _Exploring(worker.worker_id, job.job_id, asyncio.get_running_loop().create_future())
         self._exploring[host] = one
         try:
@@ -270,7 +280,19 @@ def job_of(
     waves: Sequence[Sequence[str]],
     joined: Sequence[Joined] = (),
 ) -> RunJob:
-    """Return the job that carries a decision out."""
+    """Return the job that carries a decision out.
+
+    Raises:
+        BadInput: a batch is larger than any worker takes.
+    """
+    for item in request.models:
+        size = item.setup.batch_size or 1
+        if size > LARGEST_BATCH:
+            raise BadInput.of_field(
+                f"models.{item.model.name}.setup.batch_size",
+                f"{size} is more than workers take",
+                f"at most {LARGEST_BATCH}",
+            )
     larger = {one.model: one for one in joined}
     hashes = {one.model: one.sha256 for one in worker.models}
     return RunJob(

@@ -145,7 +145,8 @@ class Explorer:
         """Take note of events that were handed over to be logged."""
         for event_id in event_ids:
             for job_id, arrived in self._arrived.items():
-                if event_id.startswith(job_id):
+                # Native workers name an event as its job; a pool of tabs adds what tells it apart.
+                if event_id == job_id or event_id.startswith(f"{job_id}-"):
                     arrived.set()
 
     # The task
@@ -219,11 +220,12 @@ class Explorer:
 
     async def _rank_anew(self, cells: dict[Cell, Runnable]) -> None:
         """Rank, and give what ended since the last ranking its share of what was gained."""
-        ended, self._unranked = self._unranked, []
+        ended = list(self._unranked)
         before, same = self._ranked, self._ranked_cells == cells.keys()
         if before is not None and same and not ended:
             return
         self._ranked = after = await self._rank(list(cells))
+        del self._unranked[: len(ended)]
         self._ranked_cells = frozenset(cells)
         if before is None or not same or not before.uncertainty or after.uncertainty is None:
             return
@@ -287,9 +289,10 @@ class Explorer:
             state, message = "lost", error.message
         except PlacewiseError as error:
             message = error.message
+        seconds = self._clock() - job.sent_at
         if state == "done":
             await self._wait_until_learnt(what.job_id)
-        self._end(job, state, message, result)
+        self._end(job, state, message, result, seconds)
 
     async def _wait_until_learnt(self, job_id: str) -> None:
         try:
@@ -299,10 +302,17 @@ class Explorer:
         except TimeoutError:
             log.warning("exploration_not_learnt_yet", job_id=job_id)
 
-    def _end(self, job: _Job, state: JobState, message: str, result: JobResult | None) -> None:
+    def _end(
+        self,
+        job: _Job,
+        state: JobState,
+        message: str,
+        result: JobResult | None,
+        seconds: float,
+    ) -> None:
+        """Account for a job that took so many seconds, from when it was sent to its result."""
         job_id = job.told.job_id
         del self._running[job_id], self._arrived[job_id]
-        seconds = self._clock() - job.sent_at
         power_w = result.power_w if result is not None else None
         # Loading and warming up draw power too: the mean of what was measured stands for them.
         energy_j = None if power_w is None else power_w * seconds

@@ -21,7 +21,8 @@ from schemas.topics import RequestKind
 async def answer(settings: Settings, kind: RequestKind, request: AnyRequest) -> dict[str, Any]:
     """Return the body of the reply that an agent with the configured store would give.
 
-    What it decides is logged there, as an agent would.
+    What it releases from quarantine is logged there, as an agent would. Decisions are not: nobody
+    would pair what is measured later with them.
 
     Raises:
         PlacewiseError: the store can't be opened, or nothing can be answered.

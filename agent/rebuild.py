@@ -7,7 +7,7 @@ import os
 import pickle
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import BinaryIO
 
@@ -39,19 +39,30 @@ def lessons_of(records: Iterable[LogRecord]) -> list[Lesson]:
 
 
 async def rebuild(
-    store: Store, config: HeartConfig, version: Version, before_seq: int
+    store: Store,
+    config: HeartConfig,
+    version: Version,
+    before_seq: int,
+    on_progress: Callable[[], None] = lambda: None,
 ) -> Rebuilding:
     """Make the state of a version as of the record before `before_seq`, on this thread."""
     work = Rebuilding(config.bank, version, config.shipped)
-    await catch_up(work, store, 0, before_seq)
+    await catch_up(work, store, 0, before_seq, on_progress)
     return work
 
 
-async def catch_up(work: Rebuilding, store: Store, after_seq: int, before_seq: int) -> None:
+async def catch_up(
+    work: Rebuilding,
+    store: Store,
+    after_seq: int,
+    before_seq: int,
+    on_progress: Callable[[], None] = lambda: None,
+) -> None:
     """Let a rebuilding take the log between two records, to its end; give the loop its turn."""
     async for records in store.replay(after_seq=after_seq):
         for lesson in lessons_of(one for one in records if one.seq < before_seq):
             await in_slices(work.take(lesson))
+        on_progress()
         if records[-1].seq >= before_seq:
             break
     await in_slices(work.finish())

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import structlog
 
-from agent.heart.effects import Effect, Refine
+from agent.heart.effects import Effect, Publish, Refine
 from agent.heart.heart import Heart
 from agent.heart.standing import Proposal
 from agent.heart.stimuli import RefinementLogged
@@ -63,12 +63,15 @@ class Refiner:
         self._proposals: asyncio.Queue[Proposal] = asyncio.Queue(QUEUED)
         self._at_work: Proposal | None = None
         self._made: dict[int, tuple[Rebuilding, int]] = {}
+        self._learnt = asyncio.Event()
 
     def take(self, effects: list[Effect]) -> None:
         """Take up the updates that learning advises, unless too many wait already."""
         for effect in effects:
             if isinstance(effect, Refine):
                 self._propose(effect.proposal)
+            elif isinstance(effect, Publish) and isinstance(effect.what, Refinement):
+                self._learnt.set()
 
     def models(self, _: ModelsRequest) -> ModelsReply:
         """Return which version is current, what was tried, and how predictions do."""
@@ -148,7 +151,10 @@ class Refiner:
         )
         log.info("refinement", what=_told(proposal), kept=kept, rows=found.rows)
         record = record_of_refinement(refinement, uuid.uuid4().hex, self._agent_id, self._clock())
+        self._learnt.clear()
         await self._writer.submit([Draft(record, RefinementLogged(0, refinement, None))])
+        # The next one is planned from what this one leaves.
+        await self._learnt.wait()
 
     async def _make(self, version: Version) -> tuple[Rebuilding, int]:
         """Make a version from the log so far; return it, and the last record that it took."""

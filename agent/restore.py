@@ -46,7 +46,7 @@ def stamp(config: HeartConfig) -> str:
 
 @cache
 def _versions() -> str:
-    packages = ("placewise", "river", "numpy")
+    packages = ("placewise", "river", "numpy", "numba", "scipy")
     versions = [f"{name}-{version(name)}" for name in packages]
     return " ".join([LAYOUT, f"python-{platform.python_version()}", *versions])
 
@@ -81,7 +81,10 @@ async def restore(
     async for records in store.replay(after_seq=heart.applied_seq):
         effects: list[Effect] = []
         for record in records:
-            effects += heart.handle(await completed(stimulus_of(record), store, config))
+            stimulus = await completed(
+                stimulus_of(record), store, config, lambda: on_progress(heart.applied_seq, last)
+            )
+            effects += heart.handle(stimulus)
         # Those that are there already are left out: a crash may have taken the newest.
         await store.note(validations_in(effects), heart.applied_seq)
         replayed += len(records)
@@ -96,10 +99,19 @@ def given(heart: Heart, config: HeartConfig) -> Iterator[None]:
         yield
 
 
-async def completed(stimulus: LoggedStimulus, store: Store, config: HeartConfig) -> LoggedStimulus:
-    """Return a replayed stimulus with what is not in the log but made from it."""
+async def completed(
+    stimulus: LoggedStimulus,
+    store: Store,
+    config: HeartConfig,
+    on_progress: Callable[[], None] = lambda: None,
+) -> LoggedStimulus:
+    """Return a replayed stimulus with what is not in the log but made from it.
+
+    That takes as long as learning the log up to there; `on_progress` is called meanwhile.
+    """
     if isinstance(stimulus, RefinementLogged) and stimulus.refinement.kept:
-        made = await rebuild(store, config, stimulus.refinement.version, stimulus.seq)
+        version = stimulus.refinement.version
+        made = await rebuild(store, config, version, stimulus.seq, on_progress)
         return replace(stimulus, made=made)
     return stimulus
 

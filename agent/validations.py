@@ -44,6 +44,7 @@ class Validations:
         self._clock = clock
         self._waiting: list[Validation] = []
         self._through_seq = 0
+        self._keeping = asyncio.Lock()
 
     def take(self, effects: Iterable[Effect], through_seq: int) -> None:
         """Take up what followed from log records up to one."""
@@ -51,10 +52,14 @@ class Validations:
         self._through_seq = through_seq
 
     async def keep(self) -> None:
-        """Bring what waits into the store."""
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            await self._store.note(waiting, self._through_seq)
+        """Bring what waits into the store; return when all that was taken so far is there.
+
+        What is cancelled on its way waits on: the store leaves out what it has already.
+        """
+        async with self._keeping:
+            if waiting := list(self._waiting):
+                await self._store.note(waiting, self._through_seq)
+                del self._waiting[: len(waiting)]
 
     async def work(self) -> None:
         """Bring into the store what comes, for ever. The task `validations`."""

@@ -30,6 +30,7 @@ JobOutcome = Literal[
     "ok", "failed", "out_of_memory", "wrong_output", "too_late", "refused", "gave_way"
 ]
 MAX_MODELS = 32
+LARGEST_BATCH = 4_096
 
 
 class JobModel(Message):
@@ -37,7 +38,7 @@ class JobModel(Message):
 
     model: ModelId
     sha256: Sha256 | None = Field(None, description="Refused if the worker has other content")
-    batch_size: Annotated[int, Field(ge=1, le=4_096)] = 1
+    batch_size: Annotated[int, Field(ge=1, le=LARGEST_BATCH)] = 1
     runs: Annotated[int, Field(ge=1, le=1_000)] = Field(
         1, description="Batches that one execution of the workload runs, one after another"
     )

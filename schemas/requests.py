@@ -12,6 +12,7 @@ from schemas.capacity import Find
 from schemas.errors import BadInput, ErrorDetail, MalformedPayload, UnknownRequest, shown
 from schemas.exploration import ActiveLearningRequest, BatchRequest, IntegrateRequest
 from schemas.explore import ExploreRequest
+from schemas.jobs import LARGEST_BATCH
 from schemas.measurement import (
     HardwareRef,
     HardwareSpec,
@@ -128,7 +129,7 @@ class WorkItem(Message):
     devices: list[Name] | None = Field(
         None, min_length=1, max_length=200, description="Only onto these (place); any if left out"
     )
-    max_batch_size: Annotated[int, Field(ge=1, le=4_096)] | None = Field(
+    max_batch_size: Annotated[int, Field(ge=1, le=LARGEST_BATCH)] | None = Field(
         None, description="Its batches may be joined into larger ones of at most so many items"
     )
 

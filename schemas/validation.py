@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, Strict
 
-from schemas.base import Count, Label, Message, Name, Quantity
+from schemas.base import Count, Label, Message, Name
 from schemas.measurement import PromisedMetric, StrategyName
 
 GroupedBy = Literal[
     "metric", "hardware", "model", "batch_size", "precision", "runtime", "browser", "strategy"
 ]
+
+LONGEST_AGO_S = 3.2e9
+"""A hundred years: no calendar goes back for ever."""
 
 
 class ValidationQuestion(Message):
@@ -25,7 +28,9 @@ class ValidationQuestion(Message):
     runtime: Label | None = None
     browser: Name | None = Field(None, description="Browser and version, or just the browser")
     strategy: StrategyName | None = None
-    last_s: Quantity | None = Field(None, description="Only what was measured so long ago or later")
+    last_s: Annotated[float, Strict(), Field(gt=0, le=LONGEST_AGO_S)] | None = Field(
+        None, description="Only what was measured so long ago or later"
+    )
     by: GroupedBy = Field("hardware", description="One row for each of these, and each metric")
 
 

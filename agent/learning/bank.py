@@ -252,10 +252,6 @@ class Bank:
             cell.hardware, cell.hardware_class, FIRST_S if duration_s is None else duration_s
         )
 
-    def longest_run_s(self, hardware: str) -> float | None:
-        """Return how long the longest run on hardware took; None if none told its duration."""
-        return self._sustained.known_for_s(hardware)
-
     def known_hardware(self) -> list[str]:
         """Return the names of all hardware that was met."""
         return self._descriptors.hardware

@@ -1,6 +1,6 @@
 """How good the predictions are, beside rivals, on four ways of holding rows back.
 
-    python -m tests.benchmarks.accuracy [--data FILE] [--seeds 0] [--metrics …] [--quick]
+    python -m tests.benchmarks.accuracy [--data FILE] [--seeds 0] [--quick]
 
 Placewise learns each split's rows once, one event at a time, in a seeded random order. Rivals
 learn the same rows in the same order; LightGBM is fitted offline on all of them at once.
