@@ -31,7 +31,7 @@ LONGEST_SECONDS = 20.0
 
 PAUSE_SECONDS = 0.2
 LEARNT_SECONDS = 5.0
-"""How long to wait for what was measured to be learnt, before it is left out of gains."""
+"""How long to wait for what was measured to be learnt, before gains are told without it."""
 
 TRIES = 2
 """How often a benchmark that fails, or vanishes with its worker, is given to workers."""
@@ -60,11 +60,16 @@ Rank = Callable[[Sequence[Cell]], Awaitable[Ranked]]
 
 @dataclass(slots=True)
 class _Job:
-    """A benchmark under way, or what became of it; `told` is what others are shown of it."""
+    """A benchmark under way, or what became of it; `told` is what others are shown of it.
+
+    Attributes:
+        arrived: set once what it measured was handed over to be logged.
+    """
 
     told: ExplorationJob
     cell: Cell
     sent_at: float
+    arrived: asyncio.Event
 
 
 class Explorer:
@@ -111,11 +116,14 @@ class Explorer:
         self._recent: deque[_Job] = deque(maxlen=RECENT)
         self._tried: Counter[Cell] = Counter()
         self._measured: Counter[Cell] = Counter()
-        self._arrived: dict[str, asyncio.Event] = {}
+        self._learning: dict[str, _Job] = {}
         self._unranked: list[_Job] = []
         self._ranked: Ranked | None = None
-        self._ranked_cells: frozenset[Cell] = frozenset()
-        self._expected_gain = self._gain = 0.0
+        self._ranked_cells: tuple[Cell, ...] = ()
+        self._power_w: dict[str, float] = {}
+        self._most_j: float | None = None
+        # Of the uncertainty that was there at first: each job takes its share of what is left.
+        self._expected_to_stay = self._stays = 1.0
 
     # What others ask and tell
 
@@ -136,18 +144,18 @@ class Explorer:
                 for one in (self._online() if self._budget is not None else [])
                 if (what := unsaid(one))
             },
-            expected_gain=self._expected_gain,
-            gain=self._gain,
+            expected_gain=1.0 - self._expected_to_stay,
+            gain=1.0 - self._stays,
             uncertainty=None if ranked is None else ranked.uncertainty,
         )
 
     def submitted(self, event_ids: Iterable[str]) -> None:
         """Take note of events that were handed over to be logged."""
         for event_id in event_ids:
-            for job_id, arrived in self._arrived.items():
+            for job_id, job in (*self._running.items(), *self._learning.items()):
                 # Native workers name an event as its job; a pool of tabs adds what tells it apart.
                 if event_id == job_id or event_id.startswith(f"{job_id}-"):
-                    arrived.set()
+                    job.arrived.set()
 
     # The task
 
@@ -161,7 +169,9 @@ class Explorer:
         async with asyncio.TaskGroup() as jobs:
             jobs.create_task(self._tell_others(), name="exploration-wanted")
             while True:
-                self._metrics.exploration(self._left(), self._expected_gain, self._gain)
+                self._metrics.exploration(
+                    self._left(), 1.0 - self._expected_to_stay, 1.0 - self._stays
+                )
                 try:
                     chosen = await self._chosen()
                 except Unavailable as error:  # the process that ranks ended; another will start
@@ -174,7 +184,9 @@ class Explorer:
     async def _chosen(self) -> list[tuple[_Job, WorkerState, RunJob]]:
         """Return the jobs to give out now, at most one for each quiet host."""
         able = [one for one in self._online() if self._why_not(one) is None]
-        if self._left() <= 0 or not any(map(self._dispatcher.is_quiet, able)):
+        if self._is_spent() or not any(map(self._dispatcher.is_quiet, able)):
+            if not self._running and not self._learning:
+                await self._credit()
             return []
         cells = runnable(able)
         await self._rank_anew(cells)
@@ -186,7 +198,7 @@ class Explorer:
             cell = cell_of(wanted.model, wanted.hardware, wanted.setup)
             for worker_id in cells[cell].workers if cell in cells else ():
                 worker = by_id[worker_id]
-                if self._left() <= 0:
+                if self._is_spent():
                     return chosen
                 if host_of(worker) in taken or not self._dispatcher.is_quiet(worker):
                     continue
@@ -219,23 +231,36 @@ class Explorer:
                 await self._publish(Wanted(benchmarks=self._elsewhere))
 
     async def _rank_anew(self, cells: dict[Cell, Runnable]) -> None:
-        """Rank, and give what ended since the last ranking its share of what was gained."""
-        ended = list(self._unranked)
-        before, same = self._ranked, self._ranked_cells == cells.keys()
-        if before is not None and same and not ended:
+        """Rank what can be measured now, unless nothing has changed since it was ranked last.
+
+        Where other cells can be measured now, what ended before that gets its share first: of the
+        same cells as its expectation.
+        """
+        await self._credit()
+        if self._ranked is None or frozenset(self._ranked_cells) != cells.keys():
+            self._ranked = await self._rank(list(cells))
+            self._ranked_cells = tuple(cells)
+
+    async def _credit(self) -> None:
+        """Rank the same cells once more, and give what ended meanwhile its share of what went.
+
+        Shares of what was left multiply: two that each took half leave a quarter. Those that ended
+        between the same two rankings get such shares as make up what went.
+        """
+        ended, before = list(self._unranked), self._ranked
+        if not ended or before is None:
             return
-        self._ranked = after = await self._rank(list(cells))
+        self._ranked = after = await self._rank(self._ranked_cells)
         del self._unranked[: len(ended)]
-        self._ranked_cells = frozenset(cells)
-        if before is None or not same or not before.uncertainty or after.uncertainty is None:
+        if not before.uncertainty or after.uncertainty is None:
             return
-        gain = 1 - (after.uncertainty / before.uncertainty) ** 2
+        stays = (after.uncertainty / before.uncertainty) ** 2
         expected = sum(job.told.expected_gain for job in ended)
         for job in ended:
             share = job.told.expected_gain / expected if expected else 1 / len(ended)
-            job.told = job.told.model_copy(update={"gain": gain * share})
-            self._expected_gain += job.told.expected_gain
-            self._gain += gain * share
+            job.told = job.told.model_copy(update={"gain": 1.0 - stays**share})
+            self._expected_to_stay *= 1.0 - min(1.0, job.told.expected_gain)
+        self._stays *= stays
 
     def _begin(
         self, wanted: WantedBenchmark, cell: Cell, worker: WorkerState
@@ -250,9 +275,8 @@ class Explorer:
             state="running",
             expected_gain=wanted.expected_gain,
         )
-        job = _Job(told, cell, self._clock())
+        job = _Job(told, cell, self._clock(), asyncio.Event())
         self._running[told.job_id] = job
-        self._arrived[told.job_id] = asyncio.Event()
         return job, worker, self._job_of(told, worker)
 
     def _job_of(self, told: ExplorationJob, worker: WorkerState) -> RunJob:
@@ -289,33 +313,27 @@ class Explorer:
             state, message = "lost", error.message
         except PlacewiseError as error:
             message = error.message
-        seconds = self._clock() - job.sent_at
+        self._end(job, state, message, result)
         if state == "done":
-            await self._wait_until_learnt(what.job_id)
-        self._end(job, state, message, result, seconds)
+            await self._wait_until_learnt(job)
+            del self._learning[what.job_id]
+            self._unranked.append(job)
 
-    async def _wait_until_learnt(self, job_id: str) -> None:
+    async def _wait_until_learnt(self, job: _Job) -> None:
         try:
             async with asyncio.timeout(LEARNT_SECONDS):
-                await self._arrived[job_id].wait()
+                await job.arrived.wait()
                 await self._learnt()
         except TimeoutError:
-            log.warning("exploration_not_learnt_yet", job_id=job_id)
+            log.warning("exploration_not_learnt_yet", job_id=job.told.job_id)
 
-    def _end(
-        self,
-        job: _Job,
-        state: JobState,
-        message: str,
-        result: JobResult | None,
-        seconds: float,
-    ) -> None:
-        """Account for a job that took so many seconds, from when it was sent to its result."""
+    def _end(self, job: _Job, state: JobState, message: str, result: JobResult | None) -> None:
+        """Account for a job as soon as its result is there: its host is free from then on."""
         job_id = job.told.job_id
-        del self._running[job_id], self._arrived[job_id]
-        power_w = result.power_w if result is not None else None
-        # Loading and warming up draw power too: the mean of what was measured stands for them.
-        energy_j = None if power_w is None else power_w * seconds
+        del self._running[job_id]
+        # From when it was sent to its result.
+        seconds = self._clock() - job.sent_at
+        energy_j = self._energy_j(job.told.worker, result, seconds)
         job.told = job.told.model_copy(
             update={"state": state, "message": message, "seconds": seconds, "energy_j": energy_j}
         )
@@ -325,11 +343,24 @@ class Explorer:
         match state:
             case "done":
                 self._measured[job.cell] += 1
-                self._unranked.append(job)
+                self._learning[job_id] = job
             case "failed" | "lost":
                 self._tried[job.cell] += 1
         self._metrics.explored(state)
         log.info("explored", job_id=job_id, state=state, what=job.told.model, problem=message)
+
+    def _energy_j(self, worker_id: str, result: JobResult | None, seconds: float) -> float | None:
+        """Return what a job took: the power that it told, or its worker last told, by its time.
+
+        Loading and warming up draw power too: the mean of what was measured stands for them. None
+        where the worker never told any. What is only guessed so bounds no other job.
+        """
+        told_w = None if result is None else result.power_w
+        if told_w is not None:
+            self._power_w[worker_id] = told_w
+            self._most_j = max(self._most_j or 0.0, told_w * seconds)
+        power_w = self._power_w.get(worker_id)
+        return None if power_w is None else power_w * seconds
 
     # The budget
 
@@ -340,12 +371,39 @@ class Explorer:
             return 0.0 if told.state == "gave_way" else 1.0
         return (told.seconds if unit == "s" else told.energy_j) or 0.0
 
+    def _most(self) -> float | None:
+        """Return what one job takes of the budget at its most; None where nobody knows yet."""
+        match self._budget.unit if self._budget is not None else "runs":
+            case "runs":
+                return 1.0
+            case "s":
+                return LONGEST_SECONDS
+            case "J":
+                return self._most_j
+
     def _left(self) -> float:
-        """Return what is left, with what runs now taken off at its most."""
+        """Return what is left, with what runs now taken off at its most.
+
+        A job of which nobody knows what it takes may take it all.
+        """
         if self._budget is None:
             return 0.0
-        held = {"runs": 1.0, "s": LONGEST_SECONDS, "J": 0.0}[self._budget.unit]
-        return max(0.0, self._budget.limit - self._spent - held * len(self._running))
+        left = self._budget.limit - self._spent
+        if self._running:
+            most = self._most()
+            left = 0.0 if most is None else left - most * len(self._running)
+        return max(0.0, left)
+
+    def _is_spent(self) -> bool:
+        """Return whether nothing may begin now, since the budget might not suffice for it.
+
+        The last job is given the time that is left. It cannot be given an energy: what is left has
+        to be as much as any job before it took.
+        """
+        left = self._left()
+        if left <= 0:
+            return True
+        return self._budget is not None and self._budget.unit == "J" and left < (self._most_j or 0)
 
     def _told_budget(self) -> ExplorationBudget | None:
         if self._budget is None:
@@ -375,13 +433,22 @@ class Explorer:
         reasons: dict[str, str] = {}
         for worker in self._online():
             why = self._why_not(worker)
-            if why is None and self._left() <= 0:
-                why = "the budget is spent"
+            if why is None and self._is_spent():
+                why = self._why_spent()
             if why is None and not self._dispatcher.is_quiet(worker):
                 why = "its host is at work"
             if why is not None:
                 reasons[worker.worker_id] = why
         return reasons
+
+    def _why_spent(self) -> str:
+        """Return why nothing may begin, in words."""
+        if self._budget is not None and self._budget.unit == "J":
+            if self._running and self._most_j is None:
+                return "what a benchmark takes is not known until the first has ended"
+            if self._left() > 0:
+                return f"the budget is spent: a benchmark took up to {self._most_j:.4g} J"
+        return "the budget is spent"
 
     def _open(self, wanted: Iterable[WantedBenchmark]) -> list[WantedBenchmark]:
         """Return what may be given out, in order: what this run has measured comes last."""

@@ -190,7 +190,8 @@ class AgentMetrics:
         self._exploration_gain = _Series(
             Gauge(
                 "placewise_exploration_gain",
-                "Shares of uncertainty that exploration removed, added up; and was expected to.",
+                "Share of uncertainty that exploration removed, each job's of what those before it "
+                "left; and was expected to.",
                 ["which"],
                 registry=registry,
             ),

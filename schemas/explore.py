@@ -38,7 +38,10 @@ class ExplorationJob(Message):
     state: JobState
     message: str = ""
     seconds: float | None = Field(None, description="From giving it to its result")
-    energy_j: float | None = Field(None, description="None where the worker tells no power")
+    energy_j: float | None = Field(
+        None,
+        description="By the power that it told, or its worker told last; None where it tells none",
+    )
     expected_gain: float = Field(
         description="Share of the total predictive uncertainty that it was expected to remove"
     )
@@ -46,7 +49,8 @@ class ExplorationJob(Message):
         None,
         description="The share that went, from the ranking before it to the one after; negative "
         "if more is doubtful now. Jobs that ended between the same two rankings share it, as much "
-        "as each was expected to gain. None where none came of it, or the cells are others now",
+        "as each was expected to gain. None where none came of it, or some of the cells can't be "
+        "predicted yet",
     )
 
 
@@ -68,8 +72,11 @@ class ExploreReply(Message):
     unsaid: dict[str, list[str]] = Field(
         {}, description="What a worker's platform does not tell, though exploration would heed it"
     )
-    expected_gain: float = Field(description="Sum over the jobs whose gain is known")
-    gain: float = Field(description="Sum over the same jobs")
+    expected_gain: float = Field(
+        description="What the jobs whose gain is known were to remove together: each its share of "
+        "what those before it left, so that it stays below 1"
+    )
+    gain: float = Field(description="What the same jobs removed together, in the same way")
     uncertainty: float | None = Field(
         None, description="Of what workers can run, as in `active_learning_reply`"
     )

@@ -63,7 +63,7 @@ class HardwareSpec(Message):
 class Setup(Message):
     """How a model is run. Together with model and hardware it identifies a cell."""
 
-    task: Name | None = Field(None, description="inference or training")
+    task: Name | None = Field(None, description="inference or training; inference if left out")
     batch_size: Count | None = None
     precision: Name | None = Field(None, description="fp32, fp16, bf16, int8, …")
     kv_precision: Name | None = Field(

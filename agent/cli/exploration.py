@@ -55,7 +55,7 @@ def show_exploration(console: Console, reply: Body) -> None:
     )
     console.print(
         f"uncertainty removed: {reply['gain']:.1%}, expected {reply['expected_gain']:.1%} "
-        "(sums of shares)"
+        "(each benchmark's share is of what those before it left)"
     )
     for worker, why in reply["waiting"].items():
         console.print(f"{escape(worker)} waits: {escape(why)}")

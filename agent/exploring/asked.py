@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 import numpy as np
 
 from agent.exploring.batches import batch
-from agent.exploring.choosing import ASSUMED_S, Cost, Design, Field, doubts_of, wanted
+from agent.exploring.choosing import (
+    ASSUMED_S,
+    KNOWN,
+    Cost,
+    Design,
+    Field,
+    chances_of,
+    doubts_of,
+    wanted,
+)
 from agent.exploring.decisions import Choosing, deciding
-from agent.exploring.record import Record
-from agent.exploring.space import Space, space
+from agent.exploring.record import HOPELESS, Mattering, Record
+from agent.exploring.space import Known, space
 from agent.heart.predictor import Predictor
 from agent.heart.thought import Thought
 from agent.learning.cell import Cell
 from agent.learning.intervals import DEVIATIONS
-from schemas.errors import BadInput
+from agent.learning.names import hints
+from schemas.errors import BadInput, shown
 from schemas.exploration import (
     ActiveLearningReply,
     ActiveLearningRequest,
@@ -30,6 +41,9 @@ MOST_TARGETS = 400
 MOST_DECISIONS, MOST_ALTERNATIVES = 30, 32
 
 _SHOWN_GAINS = 10
+
+_MOST_NAMES = 4_096
+"""The newest names, among which those are looked for that are written nearly as an unknown one."""
 
 
 def wanted_by(
@@ -56,9 +70,9 @@ def active_learning(
     """Leave to be thought which benchmarks teach most.
 
     Raises:
-        BadInput: nothing was measured, or nothing is left to measure.
+        BadInput: as `field_of` does.
     """
-    field, found = field_of(predictor, record, request)
+    field, reasons = field_of(predictor, record, request)
     return Thought(
         teaching_most,
         {
@@ -66,7 +80,7 @@ def active_learning(
             "request": request,
             "request_id": request_id,
             "earlier": earlier(record),
-            "reasons": said_of(found, field, record),
+            "reasons": reasons,
         },
     )
 
@@ -101,16 +115,14 @@ def batch_of(
     """Leave to be thought which batch to run under limits.
 
     Raises:
-        BadInput: as for `active_learning`, or a limit is on hardware that is not asked about.
+        BadInput: as `field_of` does, or a limit is on hardware that is not asked about.
     """
-    named = {cell.hardware for cell in record.measured} | {
-        one.name for one in request.hardware or ()
-    }
+    named = {*record.known.hardware, *(one.name for one in request.hardware or ())}
     for option, names in (("limits", request.limits), ("availability", request.availability)):
         unknown = sorted(set(names) - named)
         if unknown:
             raise BadInput.of_field(option, f"names {unknown[0]}", "hardware that is known")
-    field, found = field_of(predictor, record, request)
+    field, reasons = field_of(predictor, record, request)
     return Thought(
         batch,
         {
@@ -118,7 +130,7 @@ def batch_of(
             "request": request,
             "request_id": request_id,
             "earlier": earlier(record),
-            "reasons": said_of(found, field, record),
+            "reasons": reasons,
         },
     )
 
@@ -129,16 +141,14 @@ def integrate(
     """Leave to be thought which benchmarks decisions on hardware gain most by.
 
     Raises:
-        BadInput: as for `active_learning`, or there is nothing to choose between.
+        BadInput: as `field_of` does, or there is nothing to choose between.
     """
     request = request.model_copy(update={"metrics": [request.metric]})
-    known = list(record.measured)
+    known = record.known
     _refuse_unknown(request, known)
     every = space(request, lambda _: False, known)
-    cells = predictor.filled(every.cells)
-    open_places = frozenset(
-        place for place, cell in enumerate(cells) if not record.is_measured(cell)
-    )
+    cells, chances = _able(predictor, record, every.cells)
+    open_places = [place for place, cell in enumerate(cells) if not record.is_measured(cell)]
     choosings = _choosings(predictor, record, request, cells)
     if not choosings:
         raise BadInput.of_field(
@@ -146,15 +156,16 @@ def integrate(
         )
     if not open_places:
         raise BadInput.of_field("request", "all of it was measured", "more models or hardware")
-    targets, weights = record.mattering(MOST_TARGETS)
+    mattering = record.mattering(MOST_TARGETS, [cells[place] for place in open_places])
     field = Field(
         metrics=(request.metric,),
-        measured=record.measured,
+        measured=record.weighed([request.metric], KNOWN, mattering.cells),
         candidates=cells,
         costs=_costs(predictor, record, request, cells),
-        targets=targets,
-        weights=weights,
+        targets=mattering.cells,
+        weights=mattering.weights,
         sheets=predictor.sheets,
+        chances=chances,
     )
     return Thought(
         deciding,
@@ -163,9 +174,9 @@ def integrate(
             "request": request,
             "request_id": request_id,
             "choosings": choosings,
-            "open_places": open_places,
+            "open_places": frozenset(open_places),
             "earlier": earlier(record),
-            "reasons": said_of(every, field, record),
+            "reasons": said_of(record, mattering, every.of, len(every.cells), len(cells)),
         },
     )
 
@@ -206,42 +217,59 @@ def _choosings(
 
 def field_of(
     predictor: Predictor, record: Record, request: ExplorationRequest
-) -> tuple[Field, Space]:
-    """Return what a choice rests on, and the space of its candidates.
+) -> tuple[Field, list[str]]:
+    """Return what a choice rests on, and what is to be said of that.
 
     Raises:
-        BadInput: nothing was measured, hardware is unknown, or nothing is left to measure.
+        BadInput: nothing was measured, hardware or a model is unknown, nothing is left to measure,
+            or what is left does not fit into memory.
     """
-    known = list(record.measured)
+    known = record.known
     _refuse_unknown(request, known)
     found = space(request, record.is_measured, known)
     if not found.cells:
         raise BadInput.of_field(
             "request", "everything that it allows was measured", "more models, hardware or set-ups"
         )
+    candidates, chances = _able(predictor, record, found.cells)
+    if not candidates:
+        raise BadInput.of_field(
+            "request",
+            "nothing that it allows fits into memory",
+            "smaller batches, other models or hardware",
+        )
     metrics = tuple(request.metrics or record.usual_metrics())
-    cells, weights = record.mattering(MOST_TARGETS // 2)
     # What was asked for and never measured matters as much as what was.
-    asked = [
-        one for one in found.cells if (one.model, one.hardware) in record.asked or not record.asked
-    ]
-    more = asked[:: max(1, -(-len(asked) // (MOST_TARGETS - len(cells))))]
-    counts = [float(record.asked.get((one.model, one.hardware), 1)) for one in more]
-    candidates = predictor.filled(found.cells)
-    targets = [*cells, *predictor.filled(more)]
-    return (
-        Field(
-            metrics=metrics,
-            measured=record.measured,
-            candidates=candidates,
-            costs=_costs(predictor, record, request, candidates),
-            targets=targets,
-            weights=[*weights, *counts],
-            sheets=predictor.sheets,
-            doubts=doubts_of(predictor.predict(targets, metrics)),
-        ),
-        found,
+    mattering = record.mattering(MOST_TARGETS, candidates)
+    field = Field(
+        metrics=metrics,
+        measured=record.weighed(metrics, KNOWN, mattering.cells),
+        candidates=candidates,
+        costs=_costs(predictor, record, request, candidates),
+        targets=mattering.cells,
+        weights=mattering.weights,
+        sheets=predictor.sheets,
+        chances=chances,
+        doubts=doubts_of(predictor.predict(mattering.cells, metrics)),
     )
+    return field, said_of(record, mattering, found.of, len(found.cells), len(candidates))
+
+
+def _able(
+    predictor: Predictor, record: Record, cells: Sequence[Cell]
+) -> tuple[list[Cell], list[float]]:
+    """Return the cells, filled in, that can be run, and how likely each fits into memory.
+
+    What was measured can; else what was tried in vain, or hardly fits, is left out.
+    """
+    filled = predictor.filled(cells)
+    able: list[Cell] = []
+    chances: list[float] = []
+    for cell, chance in zip(filled, chances_of(predictor.fittings(filled)), strict=True):
+        if not record.is_failed(cell) and (chance >= HOPELESS or record.is_measured(cell)):
+            able.append(cell)
+            chances.append(chance)
+    return able, chances
 
 
 def earlier(record: Record) -> list[MeasuredGain]:
@@ -252,17 +280,42 @@ def earlier(record: Record) -> list[MeasuredGain]:
     ]
 
 
-def said_of(found: Space, field: Field, record: Record) -> list[str]:
-    """Say what was chosen among, and what the cells that matter are."""
-    reasons = [
-        "cells that were asked for matter as often as they were"
-        if record.asked
-        else "nothing was asked for yet: all known cells matter alike"
-    ]
-    if found.of > len(field.candidates):
+def said_of(
+    record: Record, mattering: Mattering, combinations: int, drawn: int, weighed: int
+) -> list[str]:
+    """Say which cells matter and why, and what was chosen among.
+
+    Args:
+        record: says whether anything was asked for.
+        mattering: the cells.
+        combinations: how many there are.
+        drawn: so many of them were looked at.
+        weighed: so many of those can be run.
+    """
+    taken = len(mattering.cells)
+    if mattering.asked and mattering.of == 1:
+        reason = "only the one cell that was asked for counts"
+    elif mattering.asked:
+        reason = f"only the {mattering.of} cells that were asked for count, each as often as it was"
+    elif record.asked:
+        reason = (
+            "nothing of what was asked for can be run here: "
+            f"all {mattering.of} cells that are known, or may be measured, count alike"
+        )
+    else:
+        reason = (
+            "nothing was asked for yet: "
+            f"all {mattering.of} cells that are known, or may be measured, count alike"
+        )
+    reasons = [reason if taken == mattering.of else f"{reason}; {taken} of them were weighed"]
+    if combinations > drawn:
         reasons.append(
-            f"{len(field.candidates)} of {found.of} combinations were weighed; "
+            f"{drawn} of {combinations} combinations were looked at; "
             "the others were measured, or left out by a seeded draw"
+        )
+    if drawn > weighed:
+        reasons.append(
+            f"{drawn - weighed} combinations were left out: they do not fit into memory, or failed"
         )
     return reasons
 
@@ -287,23 +340,39 @@ def _costs(
     return costs
 
 
-def _refuse_unknown(request: ExplorationRequest, known: Sequence[Cell]) -> None:
+def _refuse_unknown(request: ExplorationRequest, known: Known) -> None:
     """Refuse hardware and models that were never measured and of which nothing is said.
 
+    A model whose name says its size needs no more.
+
     Raises:
-        BadInput: names them.
+        BadInput: names them, and what is called nearly so.
     """
-    met = {cell.hardware for cell in known}
+    for model in request.models or ():
+        said = model.parameters_m or model.gmacs or hints(model.name).parameters_m
+        if model.name not in known.models and said is None:
+            raise BadInput.of_field(
+                "models",
+                f"{shown(model.name)} was never measured",
+                f"{_measured('models', model.name, known.models)}, "
+                "or its parameters_m or gmacs as well",
+            )
     for one in request.hardware or ():
-        if one.name not in met and one.hardware_class is None:
+        if one.name not in known.hardware and one.hardware_class is None:
             raise BadInput.of_field(
                 "hardware",
-                f"{one.name} was never measured",
-                "measured hardware, or its class as well",
+                f"{shown(one.name)} was never measured",
+                f"{_measured('hardware', one.name, known.hardware)}, or its class as well",
             )
-    named = {one.name for one in request.hardware or ()} or met
+    named = {one.name for one in request.hardware or ()} or {*known.hardware}
     unknown = sorted(set(request.cost_per_hour) - named)
     if unknown:
         raise BadInput.of_field(
             "cost_per_hour", f"names {unknown[0]}", "hardware that is asked about"
         )
+
+
+def _measured(what: str, name: str, names: Iterable[str]) -> str:
+    """Return what is expected where a name is unknown, with names that are written nearly so."""
+    near = get_close_matches(name, list(names)[-_MOST_NAMES:])
+    return f"measured {what} ({', '.join(map(shown, near))}, …)" if near else f"measured {what}"

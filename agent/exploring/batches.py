@@ -20,10 +20,15 @@ def batch(
 ) -> BatchReply:
     """Choose a batch that keeps all limits, what is worth most first.
 
-    What a candidate teaches counts as much less as its hardware is seldom free.
+    What a candidate teaches counts as much less as its hardware is seldom free, and as it is
+    unlikely to fit.
     """
-    free = [request.availability.get(cell.hardware, 1.0) for cell in field.candidates]
-    design = Design(replace(field, chances=free), request)
+    fits = field.chances or [1.0] * len(field.candidates)
+    chances = [
+        chance * request.availability.get(cell.hardware, 1.0)
+        for chance, cell in zip(fits, field.candidates, strict=True)
+    ]
+    design = Design(replace(field, chances=chances), request)
     before = design.spread
     limits = _Limits(field, request)
     choices = design.choose(request.size, limits.allow)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from agent.exploring.design import Posterior, drawn
 from agent.exploring.likeness import NOISE, points_of
 from agent.heart.cells import words_of
+from agent.learning.capacity import Fitting
 from agent.learning.catalogue import Sheet, catalogue
 from agent.learning.cell import Cell
 from agent.learning.intervals import DEVIATIONS
@@ -33,8 +34,11 @@ ASSUMED_S = 60.0
 _BELIEVED = 0.2
 """How much (of a log) is believed of what intervals say beside the process."""
 
+_SURE = 0.9
+"""Chance to fit into memory from which on nothing is said of it."""
+
 KNOWN = 1_500
-"""Measured cells that are weighed at most: the newest. Time grows with their cube."""
+"""Measured cells that are weighed at most. Time grows with their cube."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +76,14 @@ class Field:
 
     Attributes:
         metrics: those whose uncertainty counts, each as much as the others.
-        measured: cells, each with the metrics that were measured of it.
+        measured: cells, each with the metrics that are known of it; the last `KNOWN` of each
+            metric are weighed.
         candidates: cells that may be measured, not empty.
         costs: of the candidates.
         targets: the cells that matter, not empty.
         weights: how much each of them matters.
         sheets: data sheets of the user's own.
-        chances: of the candidates, that they can be run; all can if empty.
+        chances: of the candidates, that they fit and can be run; all can if empty.
         doubts: of the targets, standard deviations (log) by the learner's calibrated intervals, 0
             where it has none; all are doubted as the process says if empty.
     """
@@ -124,6 +129,7 @@ class Design:
     Attributes:
         weights: `(targets,)`, how much each cell matters; they add up to one.
         per: `(candidates,)`, what the worth of each is divided by; infinite if unknown.
+        chances: `(candidates,)`, what the worth of each is multiplied by: that it can be run.
     """
 
     def __init__(self, field: Field, request: ExplorationRequest) -> None:
@@ -137,18 +143,19 @@ class Design:
         )
         # Metrics that were measured of the same cells are equally uncertain.
         cells = {
-            metric: tuple(cell for cell, names in field.measured.items() if metric in names)
+            metric: tuple(cell for cell, names in field.measured.items() if metric in names)[
+                -KNOWN:
+            ]
             for metric in field.metrics
         }
         self._posteriors: dict[tuple[Cell, ...], Posterior] = {}
         for some in cells.values():
             if some not in self._posteriors:
-                newest = some[-KNOWN:]
-                measured = points_of(newest, known) if newest else None
+                measured = points_of(some, known) if some else None
                 self._posteriors[some] = Posterior(measured, candidates, targets)
         self._of_metric = {metric: self._posteriors[some] for metric, some in cells.items()}
         self.per = np.array([cost.by(request.worth) or np.inf for cost in field.costs])
-        self._chances = np.array(field.chances or [1.0] * len(field.candidates))
+        self.chances = np.array(field.chances or [1.0] * len(field.candidates))
         self._counts = {id(one): self.weights for one in self._posteriors.values()}
         if request.thompson:
             for one in self._posteriors.values():
@@ -203,7 +210,7 @@ class Design:
         }
         for one in self._of_metric.values():
             gains += eased[id(one)]
-        worth: Floats = gains * self._chances / self.per
+        worth: Floats = gains * self.chances / self.per
         worth /= max(float(worth[self.open].max(initial=0.0)), 1e-300)
         diversity = self._request.diversity
         if diversity:
@@ -254,6 +261,11 @@ def doubts_of(predicted: Sequence[Estimates]) -> list[float]:
     return [math.fsum(some) / len(some) / DEVIATIONS if some else 0.0 for some in half_widths]
 
 
+def chances_of(fittings: Sequence[Fitting | None]) -> list[float]:
+    """Return how likely each cell fits into memory; 1 where that is unknown."""
+    return [1.0 if one is None else one.chance for one in fittings]
+
+
 def wanted(
     field: Field, choices: Sequence[Choice], request_id: str, extra: Mapping[int, Any] | None = None
 ) -> list[WantedBenchmark]:
@@ -270,7 +282,8 @@ def wanted(
         model, hardware, setup = words_of(field.candidates[choice.place])
         cost = field.costs[choice.place]
         more = dict((extra or {}).get(choice.place, {}))
-        reasons = [*more.pop("reasons", ()), *_reasons(choice, cost)]
+        chance = field.chances[choice.place] if field.chances else 1.0
+        reasons = [*more.pop("reasons", ()), *_reasons(choice, cost, chance)]
         found.append(
             WantedBenchmark(
                 id=f"{request_id}/{index}",
@@ -290,12 +303,14 @@ def wanted(
     return found
 
 
-def _reasons(choice: Choice, cost: Cost) -> list[str]:
+def _reasons(choice: Choice, cost: Cost, chance: float) -> list[str]:
     reasons = [f"removes {choice.gain:.2%} of the uncertainty over the cells that matter"]
     if choice.novelty < 0.5:
         reasons.append(
             f"the benchmarks before it already tell {1.0 - choice.novelty:.0%} of what it would"
         )
+    if chance < _SURE:
+        reasons.append(f"it is not sure to fit into memory: it does with {chance:.0%}")
     if not cost.measured:
         reasons.append(f"nobody said how long a benchmark takes: {ASSUMED_S:.0f} s are assumed")
     return reasons

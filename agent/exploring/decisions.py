@@ -91,7 +91,7 @@ def choose(design: Design, choosings: Sequence[Choosing], count: int) -> list[tu
     while len(chosen) < count and design.open.any():
         gain = _gains(design, choosings, priors, first)
         # Where no decision gains, what teaches most comes first.
-        worth = gain / design.per + 1e-6 * design.worth()
+        worth = gain * design.chances / design.per + 1e-6 * design.worth()
         place = int(np.where(design.open, worth, -1.0).argmax())
         chosen.append((design.take(place), float(gain[place])))
     return chosen

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.exploring.choosing import Cost, Design, Field, doubts_of, wanted
-from agent.exploring.record import Record
+from agent.exploring.choosing import KNOWN, Cost, Design, Field, chances_of, doubts_of, wanted
+from agent.exploring.record import HOPELESS, Record
 from agent.heart.predictor import Predictor
 from agent.learning.cell import Cell
 from schemas.exploration import ActiveLearningRequest, WantedBenchmark
@@ -48,20 +48,24 @@ def order(
 ) -> Order:
     """Leave to be thought which of some cells are measured first; all of them matter.
 
-    What was never measured is preferred; once all was, it may be measured again.
+    What was never measured is preferred; once all was, it may be measured again. What surely does
+    not fit into memory, or takes too long, is left out if anything else is there.
 
     Args:
         predictor: predicts from what is learnt now.
         record: what was measured so far.
         cells: not empty.
         runs: how often a benchmark runs its model.
-        longest_s: what is predicted to take longer is left out, if anything else is there.
+        longest_s: what is predicted to take longer takes too long.
         order_id: from which each benchmark gets its id.
     """
     filled = predictor.filled(cells)
     predicted = predictor.predict(cells, _SPEED)
     seconds = [_seconds(one, runs) for one in predicted]
-    short = [i for i, took in enumerate(seconds) if took <= longest_s] or list(range(len(cells)))
+    chances = chances_of(predictor.fittings(filled))
+    short = [
+        i for i, took in enumerate(seconds) if took <= longest_s and chances[i] >= HOPELESS
+    ] or list(range(len(cells)))
     # Of what was never run, a small batch tells first whether the large ones take too long.
     new = [i for i in short if not record.is_measured(filled[i])]
     smallest = min((cells[i].batch_size or 1 for i in new if not predicted[i]), default=None)
@@ -70,12 +74,13 @@ def order(
     return Order(
         Field(
             metrics=_SPEED,
-            measured=record.measured,
+            measured=record.weighed(_SPEED, KNOWN, filled),
             candidates=[filled[i] for i in chosen],
             costs=[Cost(seconds[i], True, None, None) for i in chosen],
             targets=filled,
             weights=[1.0] * len(filled),
             sheets=predictor.sheets,
+            chances=[chances[i] for i in chosen],
             doubts=doubts_of(predicted),
         ),
         order_id,

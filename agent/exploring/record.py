@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from operator import attrgetter
+from typing import Any, NamedTuple
 
+from agent.exploring.space import Known
 from agent.heart.cells import cell_of
 from agent.heart.predictor import Predictor
 from agent.learning.bank import Observation
@@ -19,17 +22,35 @@ from schemas.topics import RequestKind
 
 Identity = tuple[str | float | None, ...]
 
-MEASURED = 4_096
+MEASURED = 32_768
+"""Cells that are remembered: as many as the learner remembers measurements, one by one."""
+
+NAMES = 16_384
+"""Models, and hardware, that are remembered: as many as the learner knows descriptions of. Of most
+of them many cells are, so that these would be forgotten first."""
+
+HOPELESS = 0.05
+"""Chance below which a cell is not expected to fit into memory: it is neither wanted nor matters,
+and a question about it is none about what can be run."""
+
 _ASKED = 1_024
 _AWAITED = 1_024
 _GAINS = 100
 _SAMPLE = 64
 """Cells that matter over which a gain is measured when it comes."""
 
+_TOGETHER = 0.9
+"""Share of the cells of a metric in which all others were measured too, for it to be weighed by
+these alone."""
+
+_RECENT = 4_096
+"""The newest cells, of which that sample is taken: an event takes no longer for it, however many
+are remembered."""
+
 WANTING: frozenset[RequestKind] = frozenset({"active_learning", "batch", "integrate"})
 """Requests whose answers say which benchmarks are wanted."""
 
-_IDENTIFYING = (
+_IDENTIFYING = attrgetter(
     "task",
     "precision",
     "runtime",
@@ -42,6 +63,22 @@ _IDENTIFYING = (
     "concurrency",
     "kv_precision",
 )
+
+
+class Mattering(NamedTuple):
+    """Cells that matter.
+
+    Attributes:
+        cells: not more than were wanted.
+        weights: how much each matters.
+        of: how many there are, of which these were taken.
+        asked: whether they matter because they were asked for.
+    """
+
+    cells: list[Cell]
+    weights: list[float]
+    of: int
+    asked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +96,9 @@ class Came:
 
 
 class Record:
-    """Remembers, bounded: the newest cells, what was asked for, and what is wanted.
+    """Remembers, bounded: the newest cells and names, what was asked for, and what is wanted.
+
+    An event takes constant time.
 
     Attributes:
         asked: how often model and hardware were asked for together.
@@ -70,6 +109,8 @@ class Record:
         self.asked: dict[tuple[str, str], int] = {}
         self.gains: list[Came] = []
         self._measured: dict[Identity, tuple[Cell, tuple[str, ...]]] = {}
+        self._models: dict[str, Cell] = {}
+        self._hardware: dict[str, None] = {}
         self._durations: dict[str, tuple[int, float]] = {}
         self._awaited: dict[Identity, tuple[str, float]] = {}
 
@@ -78,9 +119,44 @@ class Record:
         return digest(self)
 
     @property
-    def measured(self) -> dict[Cell, tuple[str, ...]]:
-        """Cells with the metrics that were measured of each, the newest last."""
-        return dict(self._measured.values())
+    def known(self) -> Known:
+        """What is known to combine: all cells that were measured, models and hardware."""
+        return Known([cell for cell, _ in self._measured.values()], self._models, self._hardware)
+
+    def weighed(
+        self, metrics: Sequence[MetricName], count: int, matter: Sequence[Cell]
+    ) -> dict[Cell, tuple[str, ...]]:
+        """Return cells from which a choice knows what is known, each with metrics, oldest first.
+
+        Those that matter and were measured; of the others the newest, and older ones evenly spread
+        over all tasks of all families. The newest alone may be of one table, and tell nothing of
+        any other. A metric that is nearly always measured with all others is weighed by the cells
+        of which all were: what hangs together in the same cells is worked out once.
+
+        Args:
+            metrics: those that are wanted of cells.
+            count: cells of each metric, at most.
+            matter: the cells that matter, fewer than `count`.
+        """
+        mine = set(map(identity, matter))
+        order = list(self._measured.values())
+        own = {place for place, key in enumerate(self._measured) if key in mine}
+        every = set(metrics)
+        together = [place for place, (_, names) in enumerate(order) if every.issubset(names)]
+        chosen: dict[int, list[str]] = {}
+        for metric in metrics:
+            having = [place for place, (_, names) in enumerate(order) if metric in names]
+            if len(together) >= max(count, _TOGETHER * len(having)):
+                having = together
+            places = [place for place in having if place in own]
+            others = [place for place in having if place not in own]
+            left = max(0, count - len(places))
+            newest = len(others) if len(others) <= left else left // 2
+            places += others[len(others) - newest :]
+            places += _spread(others[: len(others) - newest], left - newest, order)
+            for place in places:
+                chosen.setdefault(place, []).append(metric)
+        return {order[place][0]: tuple(chosen[place]) for place in sorted(chosen)}
 
     def usual_metrics(self) -> list[MetricName]:
         """Return the metrics that are measured of a tenth of the cells or more, else all."""
@@ -91,12 +167,23 @@ class Record:
         """Return whether this very cell was measured."""
         return identity(cell) in self._measured
 
+    def is_failed(self, cell: Cell) -> bool:
+        """Return whether this very cell was tried, and nothing could be measured of it."""
+        known = self._measured.get(identity(cell))
+        return known is not None and not known[1]
+
     def note(self, cell: Cell, observation: Observation) -> None:
         """Remember that a cell, filled in, was measured; that it fails is known as well."""
         key = identity(cell)
         _, before = self._measured.pop(key, (cell, ()))
         self._measured[key] = cell, tuple(sorted({*before, *observation.metrics}))
         _bound(self._measured, MEASURED)
+        self._models.pop(cell.model, None)
+        self._models[cell.model] = cell
+        _bound(self._models, NAMES)
+        self._hardware.pop(cell.hardware, None)
+        self._hardware[cell.hardware] = None
+        _bound(self._hardware, NAMES)
         if observation.duration_s is not None:
             count, mean = self._durations.pop(cell.hardware, (0, 0.0))
             count += 1
@@ -112,7 +199,10 @@ class Record:
         return sum(one * mean for one, mean in self._durations.values()) / count if count else None
 
     def answered(self, kind: RequestKind, reply: Mapping[str, Any]) -> None:
-        """Remember what a logged answer was about, or which benchmarks it called wanted."""
+        """Remember what a logged answer was about, or which benchmarks it called wanted.
+
+        A cell that was asked for and does not fit is none that anybody will run.
+        """
         if kind in WANTING:
             for one in map(WantedBenchmark.model_validate, reply["wanted"]):
                 key = identity(cell_of(one.model, one.hardware, one.setup))
@@ -129,6 +219,9 @@ class Record:
             *([reply["recommended"]] if isinstance(reply.get("recommended"), dict) else ()),
         ]
         for row in rows:
+            fits = row.get("fits")
+            if fits is not None and fits < HOPELESS:
+                continue
             pair = row.get("model", model), row.get("hardware")
             if None not in pair:
                 self.asked[pair] = self.asked.pop(pair, 0) + 1
@@ -145,10 +238,11 @@ class Record:
         (cell,) = predictor.filled([observation.cell])
         if identity(cell) not in self._awaited:
             return None
-        cells, weights = self.mattering(_SAMPLE)
+        sample = self.mattering(_SAMPLE, newest=_RECENT)
+        predicted = predictor.predict(sample.cells)
         squares = [
             (weight, math.log(estimate.high / estimate.value) ** 2)
-            for weight, estimates in zip(weights, predictor.predict(cells), strict=True)
+            for weight, estimates in zip(sample.weights, predicted, strict=True)
             for estimate in estimates.values()
         ]
         total = sum(weight for weight, _ in squares)
@@ -170,17 +264,33 @@ class Record:
             del self.gains[:-_GAINS]
         self.note(cell, observation)
 
-    def mattering(self, count: int) -> tuple[list[Cell], list[float]]:
+    def mattering(
+        self, count: int, others: Sequence[Cell] = (), *, newest: int = MEASURED
+    ) -> Mattering:
         """Return at most so many cells that matter, and how much each does.
 
-        Cells of what was asked for, as often as it was; all that were measured, if nothing was.
-        Where there are more, cells evenly spread over the order of their arrival.
+        Cells of what was asked for, as often as it was; if nothing was, or none of it is among
+        them, all alike. Where there are more, cells evenly spread over the order of their arrival.
+        What was tried and could not be measured matters to nobody.
+
+        Args:
+            count: how many, two at least.
+            others: cells that were never measured and may matter as well, as much as those that
+                were; half of the cells at least, if there are enough.
+            newest: of the measured ones, so many are looked at.
         """
-        cells = [one for one in self.measured if (one.model, one.hardware) in self.asked]
-        if not cells:
-            cells = list(self.measured)
-        cells = cells[:: max(1, -(-len(cells) // count))]
-        return cells, [float(self.asked.get((one.model, one.hardware), 1)) for one in cells]
+        recent = islice(reversed(self._measured.values()), newest)
+        measured = [cell for cell, names in recent if names][::-1]
+        every = measured, others
+        wanted = [
+            [one for one in cells if (one.model, one.hardware) in self.asked] for cells in every
+        ]
+        asked = any(wanted)
+        here, there = wanted if asked else every
+        cells = _thinned(here, count // 2 if there else count)
+        cells += _thinned(there, count - len(cells))
+        counts = [self.asked[one.model, one.hardware] if asked else 1 for one in cells]
+        return Mattering(cells, [float(one) for one in counts], len(here) + len(there), asked)
 
 
 def identity(cell: Cell) -> Identity:
@@ -189,8 +299,32 @@ def identity(cell: Cell) -> Identity:
         cell.model,
         cell.hardware,
         cell.device_count or 1.0,
-        *(getattr(cell, name) for name in _IDENTIFYING),
+        *_IDENTIFYING(cell),
     )
+
+
+def _spread(
+    places: Sequence[int], count: int, order: Sequence[tuple[Cell, tuple[str, ...]]]
+) -> list[int]:
+    """Return at most so many places of cells, of each task of each family as many if it has them.
+
+    Of each, evenly spread over the order of their arrival.
+    """
+    domains: dict[tuple[str | None, str | None], list[int]] = {}
+    for place in places:
+        cell = order[place][0]
+        domains.setdefault((cell.family, cell.task), []).append(place)
+    found: list[int] = []
+    # What small ones do not take is left for the larger ones.
+    for after, some in enumerate(sorted(domains.values(), key=len)):
+        share = min(len(some), (count - len(found)) // (len(domains) - after))
+        found += [some[at * len(some) // share] for at in range(share)]
+    return found
+
+
+def _thinned(cells: Sequence[Cell], count: int) -> list[Cell]:
+    """Return at most so many cells, evenly spread over all of them."""
+    return list(cells[:: max(1, -(-len(cells) // max(1, count)))])
 
 
 def _bound(remembered: dict[Any, Any], count: int) -> None:

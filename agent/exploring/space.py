@@ -8,9 +8,10 @@ seeded sample that holds all models and all ways evenly.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from agent.heart.cells import cell_of
 from agent.learning.cell import Cell
@@ -34,6 +35,29 @@ _OF_MODEL = (
 _NO_MODEL: dict[str, Any] = dict.fromkeys(_OF_MODEL)
 _ANY = ModelSpec(name="any")
 
+_WAY = itemgetter(
+    *(at for at, name in enumerate(Cell._fields) if name not in {"model", *_OF_MODEL})
+)
+"""What a cell says of the way to run it. Many cells have it in common."""
+
+_Ways = dict[Cell, set[str | None] | None]
+"""Ways to run a model, each as a cell without one, with the families that it is known of; None for
+those that are for all."""
+
+
+class Known(NamedTuple):
+    """What is known to combine.
+
+    Attributes:
+        cells: that were measured, the newest last.
+        models: the newest cell of each model, which may not be among `cells` any more.
+        hardware: all that was measured, though its cells may be forgotten.
+    """
+
+    cells: Sequence[Cell]
+    models: Mapping[str, Cell]
+    hardware: Collection[str]
+
 
 @dataclass(frozen=True, slots=True)
 class Space:
@@ -48,21 +72,19 @@ class Space:
     of: int
 
 
-def space(
-    request: ExplorationRequest, is_measured: Callable[[Cell], bool], like: Sequence[Cell]
-) -> Space:
+def space(request: ExplorationRequest, is_measured: Callable[[Cell], bool], known: Known) -> Space:
     """Return what may be measured by a request.
 
     Args:
         request: names what is allowed; what it leaves out is taken from what was measured.
         is_measured: says of a cell that it need not be measured again.
-        like: cells to take models, hardware and ways to run them from.
+        known: models, hardware and ways to run them are taken from it.
 
     Raises:
         BadInput: nothing is known that could be combined.
     """
-    models = _models(request, like)
-    ways = _ways(request, like)
+    models = _models(request, known.models)
+    ways = dict(_varied(request, _ways(request, known)))
     if not models or not ways:
         raise BadInput.of_field(
             "models" if not models else "hardware",
@@ -103,9 +125,8 @@ def _spread(models: Sequence[Cell], ways: Sequence[Cell], most: int, seed: int) 
         yield way._replace(model=model.model, **{name: getattr(model, name) for name in _OF_MODEL})
 
 
-def _models(request: ExplorationRequest, like: Sequence[Cell]) -> dict[str | None, list[Cell]]:
+def _models(request: ExplorationRequest, known: Mapping[str, Cell]) -> dict[str | None, list[Cell]]:
     """Return models by family, each as the newest cell says it."""
-    known = {cell.model: cell for cell in like}
     if request.models is not None:
         chosen = [_named(model, known.get(model.name)) for model in request.models]
     else:
@@ -129,46 +150,48 @@ def _named(model: ModelSpec, known: Cell | None) -> Cell:
     return cell._replace(**{name: value for name, value in said.items() if value is not None})
 
 
-def _ways(request: ExplorationRequest, like: Sequence[Cell]) -> dict[Cell, set[str | None] | None]:
-    """Return ways to run a model, each as a cell without one, with the families it is known of."""
-    ways: dict[Cell, set[str | None] | None] = {}
+def _ways(request: ExplorationRequest, known: Known) -> _Ways:
+    """Return the ways to run a model that are declared, or known."""
     if request.setups is not None:
-        hardware = request.hardware or [
-            HardwareSpec(name=name) for name in dict.fromkeys(cell.hardware for cell in like)
-        ]
-        for one in hardware:
-            for setup in request.setups:
-                ways[cell_of(_ANY, one, setup)._replace(model="")] = None
-    else:
-        named = {one.name: one for one in request.hardware or ()}
-        for cell in like:
-            if named and cell.hardware not in named:
-                continue
-            way = cell._replace(model="", **_NO_MODEL)
-            families = ways.setdefault(way, set())
-            assert families is not None, "only declared ways are for all families"
-            families.add(cell.family)
-        for one in _unmet(named.values(), like):
-            # Hardware that was never measured may run whatever ways are known elsewhere.
-            for cell in like:
-                way = cell._replace(
-                    model="",
-                    hardware=one.name,
-                    hardware_class=one.hardware_class,
-                    device_count=one.count or cell.device_count,
-                    **_NO_MODEL,
-                )
-                ways.setdefault(way, set()).add(cell.family)  # type: ignore[union-attr]
-    return dict(_varied(request, ways))
+        hardware = request.hardware or [HardwareSpec(name=name) for name in known.hardware]
+        return {
+            cell_of(_ANY, one, setup)._replace(model=""): None
+            for one in hardware
+            for setup in request.setups
+        }
+    measured = _measured_ways(known.cells)
+    named = {one.name: one for one in request.hardware or ()}
+    ways: _Ways = {
+        way: families for way, families in measured if not named or way.hardware in named
+    }
+    met = {way.hardware for way, _ in measured}
+    for one in named.values():
+        if one.name in met:
+            continue
+        # Hardware of which no cell is known may run whatever ways are known elsewhere.
+        for way, families in measured:
+            there = way._replace(
+                hardware=one.name,
+                hardware_class=one.hardware_class,
+                device_count=one.count or way.device_count,
+            )
+            ways[there] = (ways.get(there) or set()) | families
+    return ways
 
 
-def _unmet(named: Iterable[HardwareSpec], like: Sequence[Cell]) -> list[HardwareSpec]:
-    met = {cell.hardware for cell in like}
-    return [one for one in named if one.name not in met]
+def _measured_ways(cells: Iterable[Cell]) -> list[tuple[Cell, set[str | None]]]:
+    """Return the ways in which cells were measured, and of which families."""
+    ways: dict[tuple[Any, ...], tuple[Cell, set[str | None]]] = {}
+    for cell in cells:
+        key = _WAY(cell)
+        if key not in ways:
+            ways[key] = cell._replace(model="", **_NO_MODEL), set()
+        ways[key][1].add(cell.family)
+    return list(ways.values())
 
 
 def _varied(
-    request: ExplorationRequest, ways: dict[Cell, set[str | None] | None]
+    request: ExplorationRequest, ways: _Ways
 ) -> Iterator[tuple[Cell, set[str | None] | None]]:
     """Yield ways with the batch sizes, precisions and runtimes that were asked for."""
     for way, families in ways.items():

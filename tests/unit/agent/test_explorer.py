@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
@@ -21,6 +22,7 @@ from schemas.exploration import WantedBenchmark
 from schemas.explore import Wanted
 from schemas.jobs import (
     CancelJob,
+    Gauges,
     HeldModel,
     JobOutcome,
     JobResult,
@@ -40,7 +42,10 @@ STATE = WorkerState(
     since=datetime(2026, 11, 2, tzinfo=UTC),
     runtime="r",
     models=[HeldModel(model=name, sha256="a" * 64, family="vision") for name in ("m", "n")],
+    gauges=Gauges(tells_energy=True),
 )
+SPENT = re.compile("the budget is spent: a benchmark took up to")
+OTHER = STATE.model_copy(update={"worker_id": "other"})
 
 
 class Clock:
@@ -54,15 +59,24 @@ class Clock:
 
 
 class Bench:
-    """An explorer with one worker. Each ranking halves what is uncertain, squared."""
+    """An explorer with one worker, or several. Each ranking halves what is uncertain, squared."""
 
-    def __init__(self, budget: str, answer: Callable[[RunJob], JobOutcome | None]) -> None:
+    def __init__(
+        self,
+        budget: str,
+        answer: Callable[[RunJob], JobOutcome | None],
+        workers: Sequence[WorkerState] = (STATE,),
+    ) -> None:
         self.clock = Clock()
         self.answer = answer
+        self.workers = workers
+        self.power_w: float | None = None
         broker = MemoryBroker()
         self.agent_bus, self.worker_bus = MemoryBus(broker), MemoryBus(broker)
         self.dispatcher = Dispatcher(self.agent_bus, "agent", self.clock)
-        self.jobs = self.worker_bus.inbox([topics.worker("w", "jobs")], capacity=10)
+        self.jobs = self.worker_bus.inbox(
+            [topics.worker(one.worker_id, "jobs") for one in workers], capacity=10
+        )
         self.rankings = 0
         self.cancelled: list[str] = []
         self.held: dict[str, tuple[Delivery, RunJob]] = {}
@@ -138,7 +152,7 @@ class Bench:
         await self.worker_bus.publish(
             Outgoing(
                 delivery.response_topic,
-                result(job, outcome).model_dump_json().encode(),
+                result(job, outcome, self.power_w).model_dump_json().encode(),
                 correlation_data=delivery.correlation_data,
             )
         )
@@ -159,7 +173,8 @@ class Bench:
                     self.explorer.work(),
                 )
             ]
-            await self.tell(STATE)
+            for state in self.workers:
+                await self.tell(state)
             async with asyncio.timeout(20):
                 while not until():
                     await asyncio.sleep(0.01)
@@ -175,7 +190,7 @@ class Bench:
         asyncio.run(all_of_it())
 
 
-def result(job: RunJob, outcome: JobOutcome) -> JobResult:
+def result(job: RunJob, outcome: JobOutcome, power_w: float | None = None) -> JobResult:
     if outcome != "ok":
         return JobResult(job_id=job.job_id, worker_id="w", outcome=outcome, message="no")
     (model,) = job.models
@@ -195,19 +210,28 @@ def result(job: RunJob, outcome: JobOutcome) -> JobResult:
         outcome="ok",
         models=[measured],
         wall_time_ms=Spread(median=5.0, low=5.0, high=5.0, count=1),
+        power_w=power_w,
     )
+
+
+def all_gained(bench: Bench, count: int) -> bool:
+    """Return whether so many jobs are done, and what each gained is known."""
+    done = [one for one in bench.explorer.status().recent if one.state == "done"]
+    return len(done) == count and all(one.gain is not None for one in done)
 
 
 def test_every_job_is_accounted_for_and_the_budget_is_kept() -> None:
     bench = Bench("4", lambda _: "ok")
-    bench.run(lambda: bench.explorer.status().jobs["done"] == 4)
+    bench.run(lambda: all_gained(bench, 4))
     told = bench.explorer.status()
     assert told.budget is not None
     assert (told.budget.spent, told.budget.left, told.sent) == (4, 0, 4)
     assert told.sent == sum(told.jobs.values())
-    # Four jobs, four rankings: the last one's gain is known at the next ranking only.
-    assert [one.gain for one in reversed(told.recent)] == pytest.approx([0.5, 0.5, 0.5, None])
-    assert (told.gain, told.expected_gain) == pytest.approx((1.5, 0.75))
+    # Four jobs, five rankings: the last one for what the last job gained.
+    assert bench.rankings == 5
+    assert [one.gain for one in told.recent] == pytest.approx([0.5] * 4)
+    # Each took its share of what those before it had left.
+    assert (told.gain, told.expected_gain) == pytest.approx((1 - 0.5**4, 1 - 0.75**4))
     assert len({(one.model, one.batch_size) for one in told.recent}) == 4
     assert told.waiting == {"w": "the budget is spent"}
 
@@ -301,3 +325,91 @@ def test_what_nobody_here_can_run_is_published_once(monkeypatch: pytest.MonkeyPa
     # At first the worker was perhaps not known yet, so that nobody could run either.
     assert len(bench.published) <= 2
     assert bench.explorer.status().elsewhere == [there]
+
+
+def test_a_job_is_charged_before_what_it_measured_is_learnt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench("1", lambda _: "ok")
+    learnt = asyncio.Event()
+    monkeypatch.setattr(bench.explorer, "_learnt", learnt.wait)
+
+    async def look() -> None:
+        await asyncio.sleep(0.3)
+        told = bench.explorer.status()
+        assert (told.jobs["done"], told.jobs["running"], told.sent) == (1, 0, 1)
+        assert told.budget is not None
+        assert (told.budget.spent, told.budget.left) == (1, 0)
+        assert bench.rankings == 1
+        learnt.set()
+        while not all_gained(bench, 1):
+            await asyncio.sleep(0.01)
+
+    bench.run(lambda: bench.explorer.status().jobs["done"] == 1, look)
+    assert bench.rankings == 2
+
+
+def test_gains_are_told_though_other_cells_can_be_measured_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench("2", lambda _: "ok")
+
+    async def learnt() -> None:
+        await bench.tell(STATE.model_copy(update={"models": STATE.models[:1]}))
+        await asyncio.sleep(0.1)
+
+    monkeypatch.setattr(bench.explorer, "_learnt", learnt)
+    bench.run(lambda: all_gained(bench, 2))
+    told = bench.explorer.status()
+    assert {one.model.name for one in told.wanted} == {"m"}
+    # The first is ranked for over the cells of before, and then these are ranked.
+    assert bench.rankings == 4
+    assert [one.gain for one in told.recent] == pytest.approx([0.5, 0.5])
+
+
+@pytest.mark.parametrize("workers", [[STATE], [STATE, OTHER]])
+def test_an_energy_budget_is_not_exceeded(workers: list[WorkerState]) -> None:
+    bench = Bench("200J", lambda _: "ok", workers)
+    bench.power_w = 5.0
+
+    def nothing_begins() -> bool:
+        told = bench.explorer.status()
+        why = [told.waiting.get(one.worker_id, "") for one in workers]
+        return not told.running and all(map(SPENT.match, why))
+
+    bench.run(nothing_begins)
+    told = bench.explorer.status()
+    assert told.budget is not None
+    assert told.budget.spent == sum(one.energy_j or 0.0 for one in told.recent)
+    # As much is left as is less than what a job took.
+    assert 100.0 < told.budget.spent <= 200.0
+    assert told.sent == told.jobs["done"] >= 3
+
+
+def test_while_no_energy_is_known_one_job_runs_at_a_time() -> None:
+    bench = Bench("200J", lambda _: "too_late", [STATE, OTHER])
+
+    async def look() -> None:
+        await asyncio.sleep(0.5)
+        told = bench.explorer.status()
+        assert (told.sent, told.jobs["running"]) == (1, 1)
+        assert told.budget is not None
+        assert told.budget.left == 0
+        other = next(name for name in ("w", "other") if name != told.running[0].worker)
+        assert told.waiting[other] == (
+            "what a benchmark takes is not known until the first has ended"
+        )
+
+    bench.run(lambda: bool(bench.held), look)
+
+
+def test_what_fails_is_charged_by_the_power_that_its_worker_told() -> None:
+    answers: list[JobOutcome] = ["failed", "ok", "failed", "failed"]
+    bench = Bench("106J", lambda _: answers.pop(0))
+    bench.power_w = 5.0
+    bench.run(lambda: bench.explorer.status().sent == 4 and not bench.explorer.status().running)
+    told = bench.explorer.status()
+    assert [one.state for one in told.recent] == ["failed", "failed", "done", "failed"]
+    assert [one.energy_j for one in told.recent] == [35.0, 35.0, 35.0, None]
+    assert told.budget is not None
+    assert (told.budget.spent, told.budget.left) == (105.0, 1.0)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agent.exploring.choosing import doubts_of
+from agent.exploring.record import HOPELESS
 from agent.heart.effects import Answer
 from agent.heart.heart import Heart
 from agent.heart.stimuli import AnswerLogged, MeasurementLogged, RequestReceived
@@ -17,6 +18,7 @@ from schemas.errors import BadInput
 from schemas.exploration import ActiveLearningReply, ActiveLearningRequest, WantedBenchmark
 from schemas.measurement import Benchmark, Metrics
 from schemas.replies import Estimate
+from schemas.requests import PredictRequest
 
 WHEN = datetime(2026, 11, 2, tzinfo=UTC)
 HARDWARE = ("left", "right", "middle")
@@ -45,6 +47,12 @@ def some() -> Heart:
         *[benchmark(model, "left", batch) for model in ("small", "large") for batch in (1, 8)],
         benchmark("medium", "right", duration_s=20.0),
     )
+
+
+def giants() -> Heart:
+    """Return a heart that knows hardware with little memory, with much, and with who knows."""
+    devices = ("left", "nvidia-rtx-3090", "nvidia-h100-sxm")
+    return taught(*[benchmark("small", name) for name in devices])
 
 
 def ask(heart: Heart, request_id: str = "r", **request: Any) -> ActiveLearningReply:
@@ -106,7 +114,7 @@ def test_the_gain_that_came_is_told_and_replays() -> None:
     assert came.id == "r/0"
     assert came.expected_gain == reply.wanted[0].expected_gain
     assert came.measured_gain <= 1.0
-    assert result.data.model.name in {one.model for one in hearts[1].explored.measured}
+    assert result.data.model.name in hearts[1].explored.known.models
 
 
 def test_intervals_say_what_is_doubtful() -> None:
@@ -130,9 +138,96 @@ def test_what_was_asked_for_matters_more() -> None:
     prediction = {"model": "small", "hardware": "right", "prediction_id": "p", "metrics": {}}
     candidate = {"model": {"name": "small"}, "hardware": {"name": "right"}}
     asked, reply = {"candidates": [candidate]}, {"predictions": [prediction]}
+    alike, looked_at = ask(heart).reasons
+    assert alike == (
+        "nothing was asked for yet: all 9 cells that are known, or may be measured, count alike"
+    )
+    assert looked_at.startswith("4 of 9 combinations were looked at; the others were measured")
     heart.handle(AnswerLogged(6, "p", WHEN, "predict", asked, reply))
     assert heart.explored.asked == {("small", "right"): 1}
-    assert ask(heart).wanted[0].hardware.name == "right"
+    told = ask(heart)
+    assert told.wanted[0].hardware.name == "right"
+    assert told.cells == 1
+    assert told.reasons[0] == "only the one cell that was asked for counts"
+    prediction["hardware"] = "left"
+    heart.handle(AnswerLogged(7, "q", WHEN, "predict", asked, reply))
+    told = ask(heart)
+    assert told.cells == 3
+    assert told.reasons[0] == (
+        "only the 3 cells that were asked for count, each as often as it was"
+    )
+
+
+def test_what_was_asked_for_and_is_nowhere_known_is_said_to_count_for_nothing() -> None:
+    heart = some()
+    prediction = {"model": "other", "hardware": "moon", "prediction_id": "p", "metrics": {}}
+    asked = {"candidates": [{"model": {"name": "other"}, "hardware": {"name": "moon"}}]}
+    heart.handle(AnswerLogged(6, "p", WHEN, "predict", asked, {"predictions": [prediction]}))
+    told = ask(heart)
+    assert told.cells == 9
+    assert told.reasons[0].startswith("nothing of what was asked for can be run here: all 9 cells")
+
+
+def test_what_cannot_fit_is_neither_wanted_nor_matters_if_asked_for() -> None:
+    heart = giants()
+    spec = {"name": "giant", "family": "vision", "parameters_m": 30_000.0}
+    everywhere = ask(heart, models=[spec], budget=50)
+    assert {one.hardware.name for one in everywhere.wanted} == {"left", "nvidia-h100-sxm"}
+    assert any("do not fit" in reason for reason in everywhere.reasons)
+    with pytest.raises(BadInput, match="nothing that it allows fits into memory"):
+        ask(heart, models=[spec], hardware=["nvidia-rtx-3090"])
+
+    candidate = {"model": spec, "hardware": "nvidia-rtx-3090", "setup": {"batch_size": 1}}
+    request = PredictRequest.model_validate({"candidates": [candidate]})
+    (answer, *_) = heart.handle(RequestReceived("p", "predict", request))
+    assert isinstance(answer, Answer)
+    reply = answer.reply.model_dump(mode="json")
+    assert reply["predictions"][0]["fits"] < HOPELESS
+    asked = request.model_dump(mode="json")
+    heart.handle(AnswerLogged(9, "p", WHEN, "predict", asked, reply))
+    assert heart.explored.asked == {}
+
+
+def test_hardware_and_models_are_known_though_their_cells_are_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agent.exploring.record.MEASURED", 2)
+    heart = some()
+    heart.handle(MeasurementLogged(6, "lab", "6", WHEN, benchmark("medium", "middle")))
+    heart.handle(MeasurementLogged(7, "lab", "7", WHEN, benchmark("medium", "middle", 8)))
+    reply = ask(heart, models=["small"], hardware=["left"])
+    assert {(one.model.name, one.hardware.name) for one in reply.wanted} == {("small", "left")}
+    assert {one.hardware.hardware_class for one in reply.wanted} == {"gpu"}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("smal", r"models: smal was never measured; expected measured models \(small, …\), or"),
+        ("nope", "models: nope was never measured; expected measured models, or its parameters_m"),
+    ],
+)
+def test_a_model_of_which_nothing_is_known_is_refused(name: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        ask(some(), models=["small", name])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"name": "nope", "parameters_m": 3.0},
+        {"name": "nope", "gmacs": 3.0},
+        {"name": "nope-7B"},
+        {"name": "resnet50"},
+    ],
+)
+def test_a_model_whose_size_is_known_is_accepted(model: dict[str, Any]) -> None:
+    assert {one.model.name for one in ask(some(), models=[model]).wanted} == {model["name"]}
+
+
+def test_hardware_with_a_name_nearly_so_is_told() -> None:
+    with pytest.raises(BadInput, match=r"expected measured hardware \(right, …\), or its class"):
+        ask(some(), hardware=["rihgt"])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -193,3 +194,18 @@ def test_what_was_measured_is_not_doubted() -> None:
         design = Design(replace(known, doubts=doubts), ActiveLearningRequest(budget=3))
         worths.append(design.worth())
     np.testing.assert_array_equal(*worths)
+
+
+def test_what_is_not_sure_to_fit_counts_less_and_is_told() -> None:
+    twins = [cell("a", "left", family=family) for family in ("vision", "audio")]
+    doubtful = replace(field(twins), chances=[0.2, 1.0])
+    design = Design(doubtful, ActiveLearningRequest(budget=1))
+    worth = design.worth()
+    assert worth[0] == pytest.approx(0.2 * worth[1])
+
+    free = {"left": 0.5}
+    reply = batch(doubtful, BatchRequest(size=4, availability=free, diversity=0.0), "r", [], [])
+    first, second = reply.wanted
+    assert (first.model.family, second.model.family) == ("audio", "vision")
+    assert "it is not sure to fit into memory: it does with 20%" in second.reasons
+    assert not any("fit into memory" in reason for reason in first.reasons)

@@ -10,9 +10,9 @@ from agent.exploring.batches import batch
 from agent.exploring.decisions import knowledge_gradient
 from agent.heart.effects import Answer
 from agent.heart.heart import Heart
-from agent.heart.stimuli import RequestReceived
+from agent.heart.stimuli import MeasurementLogged, RequestReceived
 from schemas.exploration import BatchRequest, IntegrateReply, IntegrateRequest
-from tests.unit.agent.exploring.test_asked import benchmark, some, taught
+from tests.unit.agent.exploring.test_asked import WHEN, benchmark, some, taught
 from tests.unit.agent.exploring.test_batches import CELLS, field
 
 logs = st.floats(-5.0, 5.0)
@@ -58,8 +58,20 @@ def test_both_gains_are_shown_and_decisions_are_told() -> None:
 
 def test_what_was_measured_is_not_wanted() -> None:
     heart = taught(benchmark("small", "left"), benchmark("small", "right"))
-    reply = integrate(heart, models=["small", "large"])
+    large = {"name": "large", "family": "vision", "parameters_m": 90.0}
+    reply = integrate(heart, models=["small", large])
     assert {one.model.name for one in reply.wanted} == {"large"}
+
+
+def test_what_does_not_fit_is_no_alternative() -> None:
+    heart = some()
+    for seq, name in enumerate(("nvidia-rtx-3090", "nvidia-h100-sxm"), 6):
+        heart.handle(MeasurementLogged(seq, "lab", name, WHEN, benchmark("small", name)))
+    giant = {"name": "giant", "family": "vision", "parameters_m": 30_000.0}
+    reply = integrate(heart, models=[giant], budget=50)
+    assert "nvidia-rtx-3090" not in {one.hardware.name for one in reply.wanted}
+    assert {one.recommended for one in reply.decisions} <= {"left", "right", "nvidia-h100-sxm"}
+    assert any("do not fit" in reason for reason in reply.reasons)
 
 
 def test_a_batch_without_hardware_that_is_free_is_empty() -> None:
