@@ -6,16 +6,27 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from agent.bus.port import Bus, Outgoing
+from pydantic import ValidationError
+
+from agent.bus.port import Bus, Delivery, Outgoing
 from schemas import topics
 from schemas.errors import AgentRefused, ErrorBody, Unavailable
+from schemas.published import AgentState
 from schemas.requests import AnyRequest
 
 REPLY_SECONDS = 10.0
+LONG_REPLY_SECONDS = 60.0
+"""How long a reply is waited for: to most questions, and to those for which much is weighed."""
+
 CONNECT_SECONDS = 10.0
+STATE_SECONDS = 1.0
+"""How long the retained states of agents may take to arrive once the bus is connected."""
+
+_LONG = {"active_learning", "batch", "integrate", "capacity", "place", "strategy"}
+_STATE_FILTER = topics.agent("+", "state")
 
 
 class AgentClient:
@@ -41,14 +52,20 @@ class AgentClient:
             await self._inbox.acknowledge(deliveries)
 
     async def ask(
-        self, kind: str, request: AnyRequest | dict[str, Any], seconds: float = REPLY_SECONDS
+        self, kind: str, request: AnyRequest | dict[str, Any], seconds: float | None = None
     ) -> dict[str, Any]:
         """Ask and return the reply's body.
 
+        Args:
+            kind: of question.
+            request: the question.
+            seconds: how long to wait; as long as such a question may take if None.
+
         Raises:
             AgentRefused: the agent answered with an error.
-            Unavailable: no reply within `seconds`.
+            Unavailable: no reply in time.
         """
+        seconds = patience(kind) if seconds is None else seconds
         body = request if isinstance(request, dict) else request.model_dump(exclude_none=True)
         payload = await self.ask_raw(topics.request(kind), json.dumps(body).encode(), seconds)
         reply: dict[str, Any] = json.loads(payload)
@@ -85,6 +102,41 @@ class AgentClient:
     async def publish_raw(self, topic: str, payload: bytes) -> None:
         """Publish any payload; return when the broker has it."""
         await self._bus.publish(Outgoing(topic, payload))
+
+
+def patience(kind: str) -> float:
+    """Return for how many seconds the reply to such a question is waited for."""
+    return LONG_REPLY_SECONDS if kind in _LONG else REPLY_SECONDS
+
+
+async def agents_online(bus: Bus) -> list[str]:
+    """Return the ids of agents that say, retained, that they are online.
+
+    Args:
+        bus: not yet running; run for this, and closed.
+
+    Raises:
+        Unavailable: the broker can't be reached in time, or lets nobody read it.
+    """
+    states = bus.inbox([_STATE_FILTER], capacity=1_000)
+    online: list[str] = []
+    async with connected(bus):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STATE_SECONDS):
+                while not online:
+                    found = await states.receive(64)
+                    online += [one for one in map(_online, found) if one is not None]
+                    await states.acknowledge(found)
+    return sorted(online)
+
+
+def _online(state: Delivery) -> str | None:
+    """Return whose state it is, if it is online."""
+    with suppress(ValidationError):
+        agent = AgentState.model_validate_json(state.payload)
+        if agent.status == "online":
+            return agent.agent_id
+    return None
 
 
 @asynccontextmanager

@@ -64,12 +64,20 @@ RECEIVED_AT_ONCE = 64
 _SHORT_CELLS, _SHORT_PLACEMENT, _SHORT_WORKLOAD = 32, 16, 4
 """Cells to predict, models times devices, models to run together: what is answered on the loop."""
 
-_LONG_PAYLOAD_BYTES = 4_096
+_LONG_PAYLOAD_BYTES = 1_024
 UNACKNOWLEDGED_REPLIES = 256
+BESIDE_AT_ONCE = 256
+"""Requests that are answered beside the others: more than that wait, and all behind them."""
+
 EXCUSE_SECONDS = 1.5
 
-_LEDGER = topics.request("validation")
 _RUNNING = {topics.request("execute"), topics.request("compare_strategies")}
+_EXPLORING = {topics.request(kind) for kind in ("active_learning", "batch", "integrate")}
+_BESIDE = {topics.request("validation"), topics.request("capacity")} | _EXPLORING
+"""What may take long however little is asked: the ledger is read, or much is weighed."""
+
+_STOPPED = "the agent stops; the job may still run"
+_UNDECIDED = "the agent stops before it has the answer: ask again"
 
 log = structlog.get_logger(__name__)
 
@@ -160,6 +168,8 @@ class Desk:
         self._sent: asyncio.Queue[tuple[Delivery, asyncio.Task[None] | None]] = asyncio.Queue(
             UNACKNOWLEDGED_REPLIES
         )
+        self._beside = asyncio.Semaphore(BESIDE_AT_ONCE)
+        self._exploring = asyncio.Lock()
         self.answered = 0
 
     async def serve(self) -> None:
@@ -173,12 +183,17 @@ class Desk:
                         replies.create_task(self._handle_and_reply(delivery), name="desk-execute")
                         await self._sent.put((delivery, None))
                         continue
-                    if len(delivery.payload) > _LONG_PAYLOAD_BYTES or delivery.topic == _LEDGER:
+                    if delivery.topic in _BESIDE or len(delivery.payload) > _LONG_PAYLOAD_BYTES:
                         # What may take long is answered beside the others, not before them.
+                        await self._beside.acquire()
                         answering = replies.create_task(
                             self._handle_and_reply(delivery), name="desk-long"
                         )
-                        await self._sent.put((delivery, answering))
+                        answering.add_done_callback(lambda _: self._beside.release())
+                        # An exploration may take many seconds, and brokers give out but a few
+                        # messages that are not acknowledged: others would soon wait for it.
+                        later = None if delivery.topic in _EXPLORING else answering
+                        await self._sent.put((delivery, later))
                         continue
                     outgoing = await self._handle(delivery)
                     sending = (
@@ -198,7 +213,11 @@ class Desk:
         return reply.model_dump_json().encode()
 
     async def acknowledge(self) -> None:
-        """Acknowledge requests once their reply is out, in order. The task `desk-acknowledge`."""
+        """Acknowledge requests in order, once their reply is out. The task `desk-acknowledge`.
+
+        Runs and explorations are acknowledged at once; whoever waits for one is told if the agent
+        stops before its answer.
+        """
         while True:
             delivery, sending = await self._sent.get()
             if sending is not None:
@@ -238,14 +257,16 @@ class Desk:
             outgoing = await self._handle(delivery)
         except asyncio.CancelledError:
             if delivery.topic in _RUNNING:
-                await self._excuse(delivery)
+                await self._excuse(delivery, _STOPPED)
+            if delivery.topic in _EXPLORING:
+                await self._excuse(delivery, _UNDECIDED)
             raise
         if outgoing is not None:
             await self._bus.publish(outgoing)
 
-    async def _excuse(self, delivery: Delivery) -> None:
+    async def _excuse(self, delivery: Delivery, why: str) -> None:
         """Tell whose request was acknowledged that the agent ends before its answer."""
-        body = ErrorBody(code="unavailable", message="the agent stops; the job may still run")
+        body = ErrorBody(code="unavailable", message=why)
         with suppress(BadInput, BusUnavailable, TimeoutError):
             outgoing = _outgoing(delivery, address_of(delivery), _error_payload(body))
             async with asyncio.timeout(EXCUSE_SECONDS):
@@ -276,9 +297,16 @@ class Desk:
 
     async def _ask(self, stimulus: RequestReceived) -> list[Effect]:
         """Let the heart answer; what takes long is done where the loop does not wait for it."""
-        if not is_long(stimulus.request):
-            async with self._heart_in_use:
-                return self._heart.handle(stimulus)
+        if isinstance(stimulus.request, ExplorationRequest):
+            # They are thought one at a time: those that wait need not be written down yet.
+            async with self._exploring:
+                return await self._ask_long(stimulus)
+        if is_long(stimulus.request):
+            return await self._ask_long(stimulus)
+        async with self._heart_in_use:
+            return self._heart.handle(stimulus)
+
+    async def _ask_long(self, stimulus: RequestReceived) -> list[Effect]:
         async with self._heart_in_use:
             asked = await asyncio.to_thread(self._heart.ask, stimulus)
             answer = asked.answer

@@ -100,11 +100,26 @@ def _first(group: BaseExceptionGroup[PlacewiseError]) -> PlacewiseError:
 
 
 def _explain(error: PlacewiseError) -> int:
+    """Print what is wrong; return the exit code."""
     console = Console(stderr=True)
-    console.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False, soft_wrap=True)
-    for detail in error.details:
-        what = f"{detail.field}: {detail.problem}; expected {detail.expected}"
-        console.print(f"  {escape(what)}", highlight=False, soft_wrap=True)
+    first, *others = _lines(error)
+    console.print(f"[bold red]error:[/] {escape(first)}", highlight=False, soft_wrap=True)
+    for line in others:
+        console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
     if isinstance(error, (BadInput, AgentRefused)):
         return BAD_INPUT
     return UNAVAILABLE if isinstance(error, Unavailable) else FAULT
+
+
+def _lines(error: PlacewiseError) -> list[str]:
+    """Return what is wrong, each field once: most messages name the first of them already."""
+    fields = [f"{one.field}: {one.problem}; expected {one.expected}" for one in error.details]
+    if not error.details:
+        return [error.message]
+    first = error.details[0]
+    before, named, _ = error.message.partition(f"{first.field}: {first.problem}")
+    if not named:
+        return [error.message, *fields]
+    if len(fields) == 1:
+        return [before + fields[0]]
+    return [before.rstrip(" :"), *fields] if before else fields

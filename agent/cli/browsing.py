@@ -10,15 +10,15 @@ import subprocess
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
-from agent.bus import wiring
 from agent.cli import options as opt
 from agent.cli import show
-from agent.client import connected
+from agent.cli.asking import over_bus
+from agent.cli.tables import Table, console
 from agent.settings import load_settings
 from schemas.requests import decode_request
+from schemas.topics import RequestKind
 
 NO_BROWSER = 4
 _VERSION_SECONDS = 10.0
@@ -29,16 +29,17 @@ _PROGRAMS = {
     "firefox": ("firefox", "firefox-esr"),
 }
 
-out = Console()
+out = console()
 
 
 def browsers(
     broker: opt.Broker = None,
     config: opt.Config = None,
+    timeout: opt.Timeout = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Show the browser tabs that are connected, and what they offer."""
-    reply = _asked("browsers", {}, broker, config)
+    reply = _asked("browsers", {}, broker, config, timeout)
     if as_json:
         typer.echo(json.dumps(reply, indent=2))
     else:
@@ -69,6 +70,7 @@ def best_browser(
     batch_size: opt.BatchSize = None,
     broker: opt.Broker = None,
     config: opt.Config = None,
+    timeout: opt.Timeout = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Say which of the connected browsers is best for a model, and what decided that."""
@@ -78,7 +80,7 @@ def best_browser(
         "setup": opt.setup_of(batch_size=batch_size),
         **({"browsers": browser} if browser else {}),
     }
-    reply = _asked("best_browser", body, broker, config)
+    reply = _asked("best_browser", body, broker, config, timeout)
     if as_json:
         typer.echo(json.dumps(reply, indent=2))
     else:
@@ -124,15 +126,11 @@ def _version(program: str) -> str:
     return version[0] if version else "unknown"
 
 
-def _asked(kind: str, body: dict[str, Any], broker: str | None, config: Any) -> dict[str, Any]:
+def _asked(
+    kind: RequestKind, body: dict[str, Any], broker: str | None, config: Any, timeout: float | None
+) -> dict[str, Any]:
     decode_request(kind, json.dumps(body))  # names what is wrong before anybody was asked
-    settings = load_settings(config, broker=broker)
-
-    async def ask() -> dict[str, Any]:
-        async with connected(wiring.client_bus(settings)) as client:
-            return await client.ask(kind, body)
-
-    return asyncio.run(ask())
+    return asyncio.run(over_bus(load_settings(config, broker=broker), kind, body, timeout))
 
 
 def _show_choice(reply: dict[str, Any]) -> None:
@@ -161,4 +159,4 @@ def _show_choice(reply: dict[str, Any]) -> None:
     }
     out.print(words[reply["decided_by"]], highlight=False)
     for worker, why in reply["excluded"].items():
-        out.print(f"excluded: {worker}: {why}", highlight=False)
+        out.print(escape(f"excluded: {worker}: {why}"), highlight=False)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
+from agent.cli import compiling, files
 from agent.cli import options as opt
+from agent.cli.tables import Table, console
 from agent.settings import load_settings
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ SOME_REFUSED = 5
 ANSWERS_DIFFER = 6
 """Exit code of a replay whose answers differ from those in the log."""
 
-out = Console()
+out = console()
+err = Console(stderr=True)
 
 File = Annotated[
     Path, typer.Argument(help="Parquet, CSV or JSON lines.", exists=True, dir_okay=False)
@@ -46,6 +48,8 @@ def import_(
 
     The store must not be in use: to feed a running agent, use `placewise replay FILE`.
     """
+    files.refuse_empty(file)
+    compiling.announce(err)
     from agent.cli import feeding
 
     settings = load_settings(config, store=store)
@@ -76,6 +80,9 @@ def replay(
     A file's rows are published as benchmark events to the broker, for whatever agent
     listens. A log is replayed into a new heart, which must give the logged answers again.
     """
+    if file is not None:
+        files.refuse_empty(file)
+    compiling.announce(err)
     from agent.cli import feeding
 
     settings = load_settings(config, broker=broker, store=store)

@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from agent.bus import wiring
 from agent.bus.address import BrokerAddress
 from agent.bus.embedded import two_free_ports
+from agent.cli import compiling, show
 from agent.cli import options as opt
-from agent.cli import show
+from agent.cli.tables import Table
 from agent.client import AgentClient, connected
 from schemas.errors import Unavailable
 from schemas.measurement import ModelRun
@@ -67,6 +67,7 @@ def demo(
     """Start an agent, feed it real measurements, watch it learn, and ask it everything."""
     if as_json:
         console.quiet = True
+    compiling.announce(console)
     summary = asyncio.run(_demo(keep=keep))
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
@@ -140,7 +141,8 @@ async def _agent(folder: Path) -> AsyncIterator[BrokerAddress]:
 
 
 async def _until_listening(process: asyncio.subprocess.Process, port: int) -> None:
-    async with asyncio.timeout(READY_SECONDS):
+    due = await asyncio.to_thread(compiling.is_due, os.environ)
+    async with asyncio.timeout(compiling.SECONDS if due else READY_SECONDS):
         while process.returncode is None:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
+from agent.cli import compiling, files, tables
 from agent.cli import options as opt
+from agent.cli.tables import Table
 from schemas.errors import BadInput
 
 if TYPE_CHECKING:
     from agent.evaluation import Row
 
-out = Console()
+out = tables.console()
 err = Console(stderr=True)
 
 _SHOWN = (
@@ -59,6 +60,9 @@ def evaluate(
         raise BadInput.of_field("--protocol", f"got {protocol!r}", "split or prequential")
     if protocol == "split" and test is None:
         raise BadInput.of_field("--test", "missing", "a file to predict")
+    to_standard_output = json_out is not None and str(json_out) == "-"
+    to = files.to_write("--json", None if to_standard_output else json_out)
+    compiling.announce(err)
     from agent.evaluation import prequential, split
     from agent.learning.bank import Bank
 
@@ -77,18 +81,23 @@ def evaluate(
             )
         else:
             report = prequential(Bank(), rows, seed=seed, on_progress=on_progress)
-    if json_out is not None and str(json_out) == "-":
-        typer.echo(json.dumps(report, indent=2))
-        return
-    if json_out is not None:
-        json_out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    show_report(out, report)
+    text = json.dumps(report, indent=2, allow_nan=False)
+    if to_standard_output:
+        typer.echo(text)
+    else:
+        show_report(out, report)
+    to.write(text + "\n")
 
 
 def show_report(console: Console, report: dict[str, Any]) -> None:
     """Show the figures, a row per metric and source."""
     table = Table("metric", "source", *[heading for _, heading, _ in _SHOWN])
     for metric, scopes in report.items():
+        if unanswered := scopes["all"]["unanswered"]:
+            console.print(
+                f"{metric}: {unanswered} rows are in units of which nothing was learnt",
+                style="yellow",
+            )
         for source, row in [("all", scopes["all"]), *scopes["sources"].items()]:
             cells = [
                 "-" if row[name] is None else form.format(row[name]) for name, _, form in _SHOWN
@@ -101,6 +110,7 @@ def _read(path: Path, mapping: dict[str, str]) -> list[Row]:
     from agent.evaluation import Row
     from agent.importing import ImportedRow, read_rows
 
+    files.refuse_empty(path)
     rows = []
     refused = 0
     for row in read_rows(path, mapping):

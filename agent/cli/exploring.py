@@ -9,10 +9,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
+from agent.cli import files, tables
 from agent.cli import options as opt
 from agent.cli.asking import ask
+from agent.cli.tables import Table
 from agent.settings import load_settings
 from schemas.errors import BadInput
 from schemas.exploration import ActiveLearningReply, BatchReply, IntegrateReply
@@ -42,7 +44,7 @@ Seed = Annotated[int, typer.Option(help="Of what is drawn.")]
 _SHORT = {"throughput": "throughput_per_s", "latency": "latency_ms", "memory": "memory_mb"}
 _SHOWN_DECISIONS = 10
 
-out = Console()
+out = tables.console()
 err = Console(stderr=True)
 
 
@@ -64,6 +66,7 @@ def active_learning(
     broker: opt.Broker = None,
     store: opt.StoreFile = None,
     config: opt.Config = None,
+    timeout: opt.Timeout = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Say which benchmarks are worth running next, and what each is expected to teach."""
@@ -77,7 +80,7 @@ def active_learning(
             **_preferred(worth, cost_per_hour, thompson=thompson, seed=seed),
         }
     )
-    reply = _ask("active_learning", body, broker, store, config)
+    reply = _ask("active_learning", body, broker, store, config, timeout)
     if as_json:
         typer.echo(json.dumps(reply, indent=2))
     else:
@@ -112,6 +115,7 @@ def batch(
     broker: opt.Broker = None,
     store: opt.StoreFile = None,
     config: opt.Config = None,
+    timeout: opt.Timeout = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Put together a batch of benchmarks under limits."""
@@ -121,13 +125,10 @@ def batch(
         else {
             "size": size,
             "limits": {
-                name: _whole("--limit", value)
+                name: opt.whole("--limit", value)
                 for name, value in opt.pairs("--limit", limit or []).items()
             },
-            "availability": {
-                name: opt.number("--availability", value)
-                for name, value in opt.pairs("--availability", availability or []).items()
-            },
+            "availability": opt.numbers("--availability", availability),
             "diversity": diversity,
             "repeats": repeats,
             **opt.setup_of(budget_runs=budget_runs, budget_s=budget_s, budget_j=budget_j),
@@ -135,14 +136,14 @@ def batch(
             **_preferred(worth, cost_per_hour, thompson=thompson, seed=seed),
         }
     )
-    reply = _ask("batch", body, broker, store, config)
+    reply = _ask("batch", body, broker, store, config, timeout)
     if as_json:
         typer.echo(json.dumps(reply, indent=2))
         return
     found = BatchReply.model_validate(reply)
     show(out, found)
     shares = ", ".join(f"{count} on {name}" for name, count in found.per_hardware.items())
-    out.print(f"{found.runs} runs in {found.cost_s:.0f} s: {shares or 'nothing'}")
+    out.print(escape(f"{found.runs} runs in {found.cost_s:.0f} s: {shares or 'nothing'}"))
 
 
 def integrate(
@@ -163,6 +164,7 @@ def integrate(
     broker: opt.Broker = None,
     store: opt.StoreFile = None,
     config: opt.Config = None,
+    timeout: opt.Timeout = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Say which benchmarks would most change for the better what hardware is chosen."""
@@ -176,14 +178,18 @@ def integrate(
             **_preferred(worth, cost_per_hour, thompson=False, seed=0),
         }
     )
-    reply = _ask("integrate", body, broker, store, config)
+    to = files.to_write("--output", output)
+    reply = _ask("integrate", body, broker, store, config, timeout)
     text = json.dumps(reply, indent=2)
-    if output is not None:
-        output.write_text(text + "\n", encoding="utf-8")
     if as_json:
         typer.echo(text)
-        return
-    found = IntegrateReply.model_validate(reply)
+    else:
+        _show_decisions(IntegrateReply.model_validate(reply))
+    to.write(text + "\n")
+
+
+def _show_decisions(found: IntegrateReply) -> None:
+    """Show the choices of hardware at hand, then what would make them surer."""
     table = Table("model", "recommended", "runner-up", "surely the best", "expected loss")
     for one in found.decisions[:_SHOWN_DECISIONS]:
         table.add_row(
@@ -195,12 +201,6 @@ def integrate(
         )
     out.print(table)
     show(out, found)
-
-
-def _whole(option: str, text: str) -> int:
-    if not text.isdigit():
-        raise BadInput.of_field(option, f"got {text!r}", "a whole number")
-    return int(text)
 
 
 def show(console: Console, reply: ActiveLearningReply) -> None:
@@ -225,11 +225,10 @@ def show(console: Console, reply: ActiveLearningReply) -> None:
         f"{reply.expected_uncertainty:.1%} when these are measured"
     )
     for reason in reply.reasons:
-        console.print(f"- {reason}")
+        console.print(escape(f"- {reason}"))
     for gain in reply.measured:
-        console.print(
-            f"- {gain.id}: {gain.expected_gain:.2%} expected, {gain.measured_gain:.2%} came"
-        )
+        came = f"{gain.expected_gain:.2%} expected, {gain.measured_gain:.2%} came"
+        console.print(escape(f"- {gain.id}: {came}"))
 
 
 def _said(name: str, value: object) -> str:
@@ -260,19 +259,26 @@ def _allowed(
 def _preferred(
     worth: str, cost_per_hour: list[str] | None, *, thompson: bool, seed: int
 ) -> dict[str, Any]:
-    costs = opt.pairs("--cost-per-hour", cost_per_hour or [])
+    costs = opt.numbers("--cost-per-hour", cost_per_hour)
+    if worth == "gain_per_cost" and not costs:
+        raise BadInput.of_field(
+            "--cost-per-hour", "missing", "HARDWARE=NUMBER, since --worth is gain_per_cost"
+        )
     return {
         "worth": worth,
-        "cost_per_hour": {
-            name: opt.number("--cost-per-hour", value) for name, value in costs.items()
-        },
+        "cost_per_hour": costs,
         "thompson": thompson,
         "seed": seed,
     }
 
 
 def _ask(
-    kind: RequestKind, body: dict[str, Any], broker: Any, store: Any, config: Any
+    kind: RequestKind,
+    body: dict[str, Any],
+    broker: Any,
+    store: Any,
+    config: Any,
+    timeout: float | None,
 ) -> dict[str, Any]:
     settings = load_settings(config, broker=broker, store=store)
-    return asyncio.run(ask(settings, kind, body, err))
+    return asyncio.run(ask(settings, kind, body, err, timeout))

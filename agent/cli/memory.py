@@ -12,12 +12,13 @@ from rich.console import Console
 from agent.cli import options as opt
 from agent.cli import show
 from agent.cli.asking import ask
+from agent.cli.tables import console
 from agent.settings import load_settings
 
 NOTHING_FITS = 4
 """Exit code of a question whose answer is that nothing fits anywhere."""
 
-out = Console()
+out = console()
 err = Console(stderr=True)
 
 
@@ -48,6 +49,7 @@ def capacity(
     broker: opt.Broker = None,
     store: opt.StoreFile = None,
     config: opt.Config = None,
+    timeout: opt.Timeout = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Find the largest batch, or the longest context, that fits into memory.
@@ -82,7 +84,7 @@ def capacity(
         }
     )
     settings = load_settings(config, broker=broker, store=store)
-    reply = asyncio.run(ask(settings, "capacity", body, err))
+    reply = asyncio.run(ask(settings, "capacity", body, err, timeout))
     if not _print(reply, as_json=as_json):
         show.capacity(out, reply)
     if all(row["largest"] == 0 for row in reply["rows"]):
@@ -102,13 +104,14 @@ def quarantine(
     broker: opt.Broker = None,
     store: opt.StoreFile = None,
     config: opt.Config = None,
+    timeout: opt.Timeout = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """List the measurements that were set aside as impossible, with the reason."""
     if context.invoked_subcommand is not None:
         return
     settings = load_settings(config, broker=broker, store=store)
-    reply = asyncio.run(ask(settings, "quarantine", {"limit": limit}, err))
+    reply = asyncio.run(ask(settings, "quarantine", {"limit": limit}, err, timeout))
     if not _print(reply, as_json=as_json):
         show.quarantine(out, reply)
 
@@ -120,11 +123,13 @@ def release(
     broker: opt.Broker = None,
     store: opt.StoreFile = None,
     config: opt.Config = None,
+    timeout: opt.Timeout = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Learn a measurement that was set aside, because you know that it is right."""
     settings = load_settings(config, broker=broker, store=store)
-    reply = asyncio.run(ask(settings, "release", {"source": source, "id": event_id}, err))
+    body = {"source": source, "id": event_id}
+    reply = asyncio.run(ask(settings, "release", body, err, timeout))
     if not _print(reply, as_json=as_json):
         show.released(out, reply)
 

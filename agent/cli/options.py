@@ -9,7 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from schemas.errors import BadInput
+from schemas.errors import BadInput, shown
+
+_MOST_DIGITS = 18
+"""Of a whole number; no field takes one that has more."""
 
 Broker = Annotated[
     str | None,
@@ -17,6 +20,17 @@ Broker = Annotated[
 ]
 StoreFile = Annotated[Path | None, typer.Option("--store", help="DuckDB file with the event log.")]
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).")]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        min=0.1,
+        max=86_400,
+        help="Wait so long for a running agent's answer; 60 s for what may take long, else 10 s, "
+        "if left out.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 RequestFile = Annotated[
     Path | None,
@@ -97,6 +111,17 @@ def number(option: str, text: str) -> float:
         raise BadInput.of_field(option, f"got {text!r}", "a number") from None
 
 
+def whole(option: str, text: str) -> int:
+    """Read a whole number, 0 or more.
+
+    Raises:
+        BadInput: it is none.
+    """
+    if not text.isdecimal() or len(text) > _MOST_DIGITS:
+        raise BadInput.of_field(option, f"got {shown(repr(text))}", "a whole number, 0 or more")
+    return int(text)
+
+
 def numbers(option: str, texts: list[str] | None) -> dict[str, float]:
     """Read `NAME=NUMBER` texts.
 
@@ -120,8 +145,8 @@ def work_item(text: str, setup: dict[str, Any]) -> dict[str, Any]:
     name, at, batch = text.rpartition("@")
     if not at:
         return {"model": text, "setup": setup}
-    if not batch.isdigit() or not name:
-        raise BadInput.of_field("--model", f"got {text!r}", "MODEL or MODEL@BATCH_SIZE")
+    if not batch.isdecimal() or len(batch) > _MOST_DIGITS or not name:
+        raise BadInput.of_field("--model", f"got {shown(repr(text))}", "MODEL or MODEL@BATCH_SIZE")
     return {"model": name, "setup": {**setup, "batch_size": int(batch)}}
 
 

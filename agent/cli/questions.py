@@ -11,11 +11,11 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
+from agent.cli import files, show
 from agent.cli import options as opt
-from agent.cli import show
 from agent.cli.asking import ask
+from agent.cli.tables import console
 from agent.settings import load_settings
-from schemas.errors import BadInput
 from schemas.measurement import MetricName
 from schemas.refinement import UpdateMethod
 from schemas.replies import StrategyOutcome
@@ -40,7 +40,7 @@ Limits = Annotated[
     list[str] | None, typer.Option("--limit", help="NAME=VALUE, e.g. power_w=300; repeatable.")
 ]
 
-out = Console()
+out = console()
 err = Console(stderr=True)
 
 
@@ -61,6 +61,7 @@ def predict(
     broker: opt.Broker = None,
     store: opt.StoreFile = None,
     config: opt.Config = None,
+    timeout: opt.Timeout = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Predict throughput, latency, memory, power and energy of a model; and whether it fits."""
@@ -86,7 +87,7 @@ def predict(
             **opt.setup_of(duration_s=duration_s),
         }
     )
-    _answer("predict", body, show.predictions, broker, store, config, as_json=as_json)
+    _answer("predict", body, show.predictions, broker, store, config, timeout, as_json=as_json)
 
 
 def compare_hardware(
@@ -103,6 +104,7 @@ def compare_hardware(
     broker: opt.Broker = None,
     store: opt.StoreFile = None,
     config: opt.Config = None,
+    timeout: opt.Timeout = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Compare one model over hardware (all that is known, or what you name) and batch sizes."""
@@ -117,7 +119,7 @@ def compare_hardware(
             **({"batch_sizes": _batch_sizes(batch_sizes)} if batch_sizes else {}),
         }
     )
-    _answer("compare", body, show.comparison, broker, store, config, as_json=as_json)
+    _answer("compare", body, show.comparison, broker, store, config, timeout, as_json=as_json)
 
 
 def recommend_hardware(
@@ -139,6 +141,7 @@ def recommend_hardware(
     broker: opt.Broker = None,
     store: opt.StoreFile = None,
     config: opt.Config = None,
+    timeout: opt.Timeout = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Recommend hardware for a model, by a metric or a weighted mix, under hard limits.
@@ -160,7 +163,9 @@ def recommend_hardware(
             **({"hardware": [{"name": name} for name in hardware]} if hardware else {}),
         }
     )
-    reply = _answer("recommend", body, show.recommendation, broker, store, config, as_json=as_json)
+    reply = _answer(
+        "recommend", body, show.recommendation, broker, store, config, timeout, as_json=as_json
+    )
     if reply["recommended"] is None:
         raise typer.Exit(NOTHING_QUALIFIES)
 
@@ -179,6 +184,7 @@ def place(
     broker: opt.Broker = None,
     store: opt.StoreFile = None,
     config: opt.Config = None,
+    timeout: opt.Timeout = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Place models onto devices, within their memory."""
@@ -193,7 +199,7 @@ def place(
             "limits": opt.numbers("--limit", limit),
         }
     )
-    reply = _answer("place", body, show.placement, broker, store, config, as_json=as_json)
+    reply = _answer("place", body, show.placement, broker, store, config, timeout, as_json=as_json)
     if reply["unplaced"]:
         raise typer.Exit(NOTHING_QUALIFIES)
 
@@ -215,6 +221,7 @@ def strategy(
     broker: opt.Broker = None,
     store: opt.StoreFile = None,
     config: opt.Config = None,
+    timeout: opt.Timeout = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Choose how models run together on a device: parallel, sequential or batched."""
@@ -229,35 +236,36 @@ def strategy(
             **opt.wanted(goal, weight, limit, explore_budget),
         }
     )
-    reply = _answer("strategy", body, show.strategies, broker, store, config, as_json=as_json)
+    to = files.to_write("--picture", picture)
+    reply = _answer(
+        "strategy", body, show.strategies, broker, store, config, timeout, as_json=as_json
+    )
     if reply["chosen"] is None:
         raise typer.Exit(NOTHING_QUALIFIES)
     if picture is not None:
-        outcome = StrategyOutcome.model_validate(reply["chosen"])
-        try:
-            picture.write_text(drawing.picture(outcome), encoding="utf-8")
-        except OSError as error:
-            raise BadInput.of_field("--picture", str(error), "a file to write") from None
+        to.write(drawing.picture(StrategyOutcome.model_validate(reply["chosen"])))
 
 
 def status(
     broker: opt.Broker = None,
     store: opt.StoreFile = None,
     config: opt.Config = None,
+    timeout: opt.Timeout = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Ask a running agent how it is."""
-    _answer("status", {}, show.status, broker, store, config, as_json=as_json)
+    _answer("status", {}, show.status, broker, store, config, timeout, as_json=as_json)
 
 
 def models(
     broker: opt.Broker = None,
     store: opt.StoreFile = None,
     config: opt.Config = None,
+    timeout: opt.Timeout = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Show the versions of what was learnt, what each was worth, and how the current one does."""
-    _answer("models", {}, show.models, broker, store, config, as_json=as_json)
+    _answer("models", {}, show.models, broker, store, config, timeout, as_json=as_json)
 
 
 def update(
@@ -277,6 +285,7 @@ def update(
     ] = None,
     broker: opt.Broker = None,
     config: opt.Config = None,
+    timeout: opt.Timeout = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Ask a running agent to learn anew in another way; it keeps what makes predictions better.
@@ -289,7 +298,7 @@ def update(
         "scope": opt.setup_of(metric=metric, hardware=hardware),
         **opt.setup_of(newest=newest, keep_one_in=keep_one_in, version=version),
     }
-    _answer("update", body, show.accepted, broker, None, config, as_json=as_json)
+    _answer("update", body, show.accepted, broker, None, config, timeout, as_json=as_json)
 
 
 def _answer(
@@ -299,11 +308,12 @@ def _answer(
     broker: str | None,
     store: Path | None,
     config: Path | None,
+    timeout: float | None,
     *,
     as_json: bool,
 ) -> dict[str, Any]:
     settings = load_settings(config, broker=broker, store=store)
-    reply = asyncio.run(ask(settings, kind, body, err))
+    reply = asyncio.run(ask(settings, kind, body, err, timeout))
     if as_json:
         typer.echo(json.dumps(reply, indent=2))
     else:
@@ -318,7 +328,4 @@ def _required(value: T | None, name: str) -> T:
 
 
 def _batch_sizes(text: str) -> list[int]:
-    sizes = text.split(",")
-    if not all(size.strip().isdigit() for size in sizes):
-        raise typer.BadParameter(f"--batch-sizes: got {text!r}; whole numbers, e.g. 1,8,32")
-    return [int(size) for size in sizes]
+    return [opt.whole("--batch-sizes", size.strip()) for size in text.split(",")]

@@ -7,14 +7,18 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
+from agent.cli.tables import Table
 from schemas.replies import StrategyOutcome
 from strategies import drawing
 
 Body = Mapping[str, Any]
 
 _OUTLOOK = ("energy_j", "fits", "holds_for_s")
+_TOLD_SHARE = 10.0
+"""What is larger is a sign that units were mixed up, and as good as any other."""
+
 _UNITS = {"latency_ms": "ms", "memory_mb": "MB", "power_w": "W"}
 
 
@@ -27,14 +31,12 @@ def amount(value: float | None) -> str:
     return f"{value:.4g}"
 
 
-def estimate(body: Body | None) -> str:
+def estimate(body: Body | None) -> Text:
     """Return value, interval and confidence of an estimate."""
     if body is None:
-        return "-"
-    return (
-        f"{amount(body['value'])}  [dim]{amount(body['low'])}…{amount(body['high'])}"
-        f"  {body['confidence']:.0%}[/]"
-    )
+        return Text("-")
+    around = f"  {amount(body['low'])}…{amount(body['high'])}  {body['confidence']:.0%}"
+    return Text.assemble(amount(body["value"]), (around, "dim"))
 
 
 def heading(metric: str, rows: Sequence[Body]) -> str:
@@ -51,7 +53,7 @@ def predictions(console: Console, reply: Body) -> None:
     _metric_table(console, ["model", "hardware"], rows, [row["metrics"] for row in rows])
     _outlook(console, rows)
     for note in sorted({note for row in rows for note in row["notes"]}):
-        console.print(f"[yellow]note:[/] {note}")
+        console.print(f"[yellow]note:[/] {escape(note)}")
 
 
 def _outlook(console: Console, rows: Sequence[Body]) -> None:
@@ -95,7 +97,7 @@ def capacity(console: Console, reply: Body) -> None:
         )
     console.print(table)
     for note in sorted({note for row in reply["rows"] for note in row["notes"]}):
-        console.print(f"[yellow]note:[/] {note}")
+        console.print(f"[yellow]note:[/] {escape(note)}")
 
 
 def quarantine(console: Console, reply: Body) -> None:
@@ -126,7 +128,7 @@ def comparison(console: Console, reply: Body) -> None:
         console, ["rank", "hardware", "batch_size"], rows, [row["metrics"] for row in rows]
     )
     if reply["not_comparable"]:
-        console.print(f"[yellow]not comparable:[/] {', '.join(reply['not_comparable'])}")
+        console.print(f"[yellow]not comparable:[/] {escape(', '.join(reply['not_comparable']))}")
 
 
 def recommendation(console: Console, reply: Body) -> None:
@@ -134,15 +136,15 @@ def recommendation(console: Console, reply: Body) -> None:
     best = reply["recommended"]
     ranked = ([best] if best else []) + list(reply["runners_up"])
     if best:
-        console.print(f"[bold green]{best['hardware']}[/] for {reply['model']}")
+        console.print(f"[bold green]{escape(best['hardware'])}[/] for {escape(reply['model'])}")
         _metric_table(
             console, ["hardware", "precision", "score"], ranked, [row["metrics"] for row in ranked]
         )
     else:
-        console.print(f"[bold red]nothing qualifies[/] for {reply['model']}")
+        console.print(f"[bold red]nothing qualifies[/] for {escape(reply['model'])}")
     _reasons(console, reply["reasons"])
     if reply["excluded"]:
-        table = Table("excluded", "limit", "why", title=None)
+        table = Table("excluded", "limit", "why")
         for row in reply["excluded"]:
             table.add_row(row["hardware"], row["limit"], row["reason"])
         console.print(table)
@@ -163,9 +165,8 @@ def placement(console: Console, reply: Body) -> None:
         )
     console.print(table)
     for left in reply["unplaced"]:
-        console.print(
-            f"[red]unplaced:[/] {left['model']}: {left['reason']}; {left['would_fit_if']}"
-        )
+        why = escape(f"{left['model']}: {left['reason']}; {left['would_fit_if']}")
+        console.print(f"[red]unplaced:[/] {why}")
     _reasons(console, reply["reasons"])
 
 
@@ -269,7 +270,7 @@ def _compared(console: Console, replies: Sequence[Body]) -> None:
 
 def status(console: Console, reply: Body) -> None:
     """Show a status reply."""
-    table = Table("", "", show_header=False)
+    table = Table("", "", header=False)
     for name, value in reply.items():
         if name not in {"metrics", "reuse"}:
             table.add_row(name.replace("_", " "), str(value))
@@ -282,8 +283,8 @@ def status(console: Console, reply: Body) -> None:
             table.add_row(
                 metric,
                 str(row["validated"]),
-                f"{row['median_ape']:.1%}",
-                f"{row['coverage_90']:.1%}",
+                _share(row["median_ape"]),
+                _share(row["coverage_90"]),
             )
         console.print(table)
 
@@ -301,11 +302,11 @@ def models(console: Console, reply: Body) -> None:
         for one in reply["standings"]:
             table.add_row(
                 one["metric"],
-                escape(one["hardware"]),
+                one["hardware"],
                 str(one["events"]),
                 _share(one["recent_ape"]),
                 _share(one["usual_ape"]),
-                f"{one['bias']:+.1%}",
+                _bias(one["bias"]),
                 one["trend"],
             )
         console.print(table)
@@ -320,13 +321,13 @@ def refinements(console: Console, found: list[Body]) -> None:
         table.add_row(
             str(one["version"]["number"]),
             one["method"],
-            escape(" on ".join(value for value in one["scope"].values() if value)) or "all",
+            " on ".join(value for value in one["scope"].values() if value) or "all",
             str(one["rows"]),
             _share(one.get("median_ape_before")),
             _share(one.get("median_ape_after")),
             _share(one.get("median_ape_next")),
             "kept" if one["kept"] else "not kept",
-            escape(one["reason"]),
+            one["reason"],
         )
     console.print(table if found else "no refinement was tried yet")
 
@@ -340,14 +341,14 @@ def validation(console: Console, reply: Body, by: str) -> None:
     for one in reply["groups"]:
         trend = one["trend"]
         table.add_row(
-            *([escape(one["name"] or "-")] if by != "metric" else []),
+            *([one["name"] or "-"] if by != "metric" else []),
             one["metric"],
             str(one["validations"]),
             _share(one["current_ape"]),
             _share(one["recent_ape"]),
             _share(one["median_ape"]),
             _share(one["mean_ape"]),
-            f"{one['bias']:+.1%}",
+            _bias(one["bias"]),
             _share(one["coverage_90"]),
             f"{trend['direction']} (p {trend['p_value']:.2g})",
         )
@@ -362,7 +363,14 @@ def accepted(console: Console, reply: Body) -> None:
 
 
 def _share(value: float | None) -> str:
-    return "?" if value is None else f"{value:.1%}"
+    """Return a share in per cent; one that is out of all reason is not told to its last digit."""
+    if value is None:
+        return "?"
+    return f"{value:.1%}" if value <= _TOLD_SHARE else f">{_TOLD_SHARE:.0%}"
+
+
+def _bias(value: float) -> str:
+    return f"{value:+.1%}" if value <= _TOLD_SHARE else f">{_TOLD_SHARE:+.0%}"
 
 
 def _metric_table(
@@ -384,4 +392,4 @@ def _cell(value: object) -> str:
 
 def _reasons(console: Console, reasons: Sequence[str]) -> None:
     for reason in reasons:
-        console.print(f"  • {reason}")
+        console.print(f"  • {escape(reason)}")

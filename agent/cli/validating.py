@@ -13,11 +13,12 @@ from rich.console import Console
 from agent.cli import options as opt
 from agent.cli import show
 from agent.cli.asking import ask
+from agent.cli.tables import console
 from agent.settings import load_settings
 from schemas.errors import BadInput
 from schemas.topics import RequestKind
 
-out = Console()
+out = console()
 err = Console(stderr=True)
 
 _SECONDS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -44,6 +45,7 @@ def validation(
     broker: opt.Broker = None,
     store: opt.StoreFile = None,
     config: opt.Config = None,
+    timeout: opt.Timeout = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Show how good predictions turned out: error, bias, coverage, trend."""
@@ -58,7 +60,7 @@ def validation(
         strategy=strategy,
         last_s=None if last is None else seconds(last),
     )
-    reply = _answer("validation", body, broker, store, config)
+    reply = _answer("validation", body, broker, store, config, timeout)
     if as_json:
         typer.echo(json.dumps(reply, indent=2))
     else:
@@ -69,10 +71,11 @@ def refinements(
     broker: opt.Broker = None,
     store: opt.StoreFile = None,
     config: opt.Config = None,
+    timeout: opt.Timeout = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Show what was tried to make predictions better, with error before, after and next."""
-    reply = _answer("models", {}, broker, store, config)
+    reply = _answer("models", {}, broker, store, config, timeout)
     if as_json:
         typer.echo(json.dumps(reply["refinements"], indent=2))
     else:
@@ -97,5 +100,7 @@ def _answer(
     broker: str | None,
     store: Any,
     config: Any,
+    timeout: float | None,
 ) -> dict[str, Any]:
-    return asyncio.run(ask(load_settings(config, broker=broker, store=store), kind, body, err))
+    settings = load_settings(config, broker=broker, store=store)
+    return asyncio.run(ask(settings, kind, body, err, timeout))

@@ -17,10 +17,12 @@ from rich.console import Console
 from agent.bus import wiring
 from agent.cli import options as opt
 from agent.cli import show
-from agent.client import connected
+from agent.cli.asking import over_bus
+from agent.cli.tables import console
 from agent.settings import Settings, load_settings
 from schemas.errors import Unavailable
 from schemas.requests import STRATEGIES, decode_request
+from schemas.topics import RequestKind
 
 MODELS_FOLDER = Path("build/models")
 REPLY_SLACK_SECONDS = 60.0
@@ -43,7 +45,7 @@ Memory = Annotated[bool, typer.Option(help="Measure memory, in a pass of its own
 Limit = Annotated[list[str] | None, typer.Option("--limit", help="NAME=VALUE, e.g. memory_mb=500.")]
 Repeats = Annotated[int, typer.Option(min=1, max=100, help="Executions that are measured.")]
 
-out = Console()
+out = console()
 err = Console(stderr=True)
 
 
@@ -128,6 +130,7 @@ def execute(
     request: opt.RequestFile = None,
     broker: opt.Broker = None,
     config: opt.Config = None,
+    timeout: opt.Timeout = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Decide how models run together, run them on a worker, and show what was measured."""
@@ -140,7 +143,7 @@ def execute(
         | {"share_encoders": share, "reuse_embeddings": reuse}
         | {"publish": validate, "measure_memory": memory}
     )
-    reply = _asked("execute", body, load_settings(config, broker=broker))
+    reply = _asked("execute", body, load_settings(config, broker=broker), timeout)
     if as_json:
         typer.echo(json.dumps(reply, indent=2))
     else:
@@ -165,13 +168,14 @@ def compare_strategies(
     seed: Annotated[int, typer.Option(help="Of the order in which they are run.")] = 0,
     broker: opt.Broker = None,
     config: opt.Config = None,
+    timeout: opt.Timeout = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Recommend a strategy, run the models under every one, and show how good the choice was."""
     body = _body(models, worker_id, repeats) | opt.wanted(goal, weight, limit, None)
     body |= opt.setup_of(pool=pool, browser=browser, backend=backend, seed=seed)
     body |= {"share_encoders": share, "publish": validate, "measure_memory": memory}
-    reply = _asked("compare_strategies", body, load_settings(config, broker=broker))
+    reply = _asked("compare_strategies", body, load_settings(config, broker=broker), timeout)
     if as_json:
         typer.echo(json.dumps(reply, indent=2))
     else:
@@ -191,13 +195,11 @@ def _body(models: list[str] | None, worker_id: str | None, repeats: int) -> dict
     }
 
 
-def _asked(kind: str, body: dict[str, Any], settings: Settings) -> dict[str, Any]:
+def _asked(
+    kind: RequestKind, body: dict[str, Any], settings: Settings, timeout: float | None
+) -> dict[str, Any]:
     decode_request(kind, json.dumps(body))  # names what is wrong before anybody was asked
-    runs = len(STRATEGIES) if kind == "compare_strategies" else 1
-    seconds = runs * (float(body.get("deadline_s", 120.0)) + REPLY_SLACK_SECONDS)
-
-    async def ask() -> dict[str, Any]:
-        async with connected(wiring.client_bus(settings)) as client:
-            return await client.ask(kind, body, seconds)
-
-    return asyncio.run(ask())
+    if timeout is None:
+        runs = len(STRATEGIES) if kind == "compare_strategies" else 1
+        timeout = runs * (float(body.get("deadline_s", 120.0)) + REPLY_SLACK_SECONDS)
+    return asyncio.run(over_bus(settings, kind, body, timeout))

@@ -181,6 +181,82 @@ def test_evaluate(run: Any, measurements: Path, tmp_path: Path) -> None:
     assert run("evaluate", measurements, "--protocol", "odd").code == 2
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_any_work(
+    run: Any, store: Path, measurements: Path, tmp_path: Path
+) -> None:
+    nowhere = tmp_path / "none" / "x.json"
+    for command in (
+        ("evaluate", measurements, "--protocol", "prequential", "--json"),
+        ("integrate", "-b", 2, "--store", store, "--output"),
+        ("strategy", "-m", "small@4", "-H", "fast", "--store", store, "--picture"),
+    ):
+        for path in (nowhere, tmp_path):
+            ran = run(*command, path)
+            assert (ran.code, ran.out) == (2, "")
+            assert ran.err.startswith("error: ")
+            assert len(ran.err.splitlines()) == 1
+
+
+def test_the_answer_is_shown_and_written(run: Any, store: Path, tmp_path: Path) -> None:
+    wanted, picture = tmp_path / "wanted.json", tmp_path / "picture.svg"
+    ran = run("integrate", "-b", 2, "--store", store, "--output", wanted, "--json")
+    assert (ran.code, ran.json) == (0, json.loads(wanted.read_text()))
+    models = ("-m", "small@4", "-m", "large@4")
+    ran = run("strategy", *models, "-H", "fast", "--store", store, "--picture", picture)
+    assert ran.code == 0
+    assert "<svg" in picture.read_text()
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_names_and_numbers_are_whole_in_a_pipe(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    names = ("nvidia-a100-sxm4-80gb-hbm2e", "nvidia-a100-sxm4-40gb-hbm2e")
+    path, store = tmp_path / "long.csv", tmp_path / "long.duckdb"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(HEADER)
+        for number, hardware in enumerate(names, 1):
+            for batch in (1, 4, 16):
+                writer.writerow(["a_network_of_a_long_name", hardware, batch, 1e6 * number, 5, 300])
+    assert run("import", path, "--store", store).code == 0
+    model = ("a_network_of_a_long_name", "-b", 4)
+    for command in (
+        ("compare-hardware", *model),
+        ("recommend-hardware", *model),
+        ("active-learning", "-b", 2, "-b", 8),
+        ("integrate", "-b", 2, "-b", 8),
+        ("batch", "-b", 2, "-b", 8),
+        ("models",),
+    ):
+        ran = run(*command, "--store", store)
+        assert ran.code == 0, ran.err
+        rows = [line for line in ran.out.splitlines() if line.startswith("│")]
+        for name in names:
+            assert any(name in row for row in rows), (command, ran.out)
+    ran = run("evaluate", path, "--protocol", "prequential")
+    assert "half-width" in ran.out
+    assert "throughput_per_s" in ran.out
+    assert "file:long.csv" in ran.out
+
+
+def test_small_mistakes_are_named(run: Any, store: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.csv"
+    empty.touch()
+    for command in (("import", empty), ("replay", empty), ("evaluate", "--test", empty, empty)):
+        ran = run(*command)
+        assert (ran.code, "empty.csv is empty" in ran.err) == (2, True)
+    ran = run("batch", "--limit", "fast=-1", "--store", store)
+    assert (ran.code, "0 or more" in ran.err) == (2, True)
+    ran = run("active-learning", "--worth", "gain_per_cost", "--store", store)
+    assert ran.code == 2
+    assert "--cost-per-hour" in ran.err
+    assert len(ran.err) < 200
+    ran = run("run", "--explore", "9" * 26)
+    assert (ran.code, "at most 1e+09" in ran.err) == (2, True)
+
+
 def test_help_names_every_command(run: Any) -> None:
     ran = run("--help")
     assert ran.code == 0
@@ -220,6 +296,8 @@ def test_over_the_bus(run: Any, measurements: Path, tmp_path: Path) -> None:
         ran = run("predict", "small", "-H", "fast", *address, "--json")
         assert ran.json["predictions"][0]["metrics"]
         assert run("recommend-hardware", "small", *address).code == 0
+        late = run("models", *address, "--timeout", 0.1, "--json")
+        assert late.code in (0, 3)  # it may well be quick enough
         bad = run("predict", "small", "-H", "fast", "-b", 99_999_999, *address)
         assert bad.code == 2
         assert "batch_size" in bad.err
