@@ -18,7 +18,7 @@ import numpy as np
 from scipy import stats
 
 from agent.heart.cells import observation_of
-from agent.learning.bank import METRICS, Bank, Observation, Predicted
+from agent.learning.bank import METRICS, Bank, Observation, Predicted, learnable
 from agent.learning.cell import Cell
 from schemas.measurement import ModelRun
 
@@ -115,13 +115,20 @@ class Evaluation:
             self._on_progress(len(batch))
 
     def report(self, protocol: Protocol) -> dict[str, Any]:
-        """Return, by metric, the figures over all rows and for each source."""
+        """Return, by metric, the figures over all rows and for each source.
+
+        Where no row could be answered (nothing in its unit was learnt), `rows` is 0, `unanswered`
+        says how many there were, and all else is None.
+        """
         judged = self._stream if protocol == "prequential" else self._judged
         learn_us = 1e6 * self._learn_seconds / max(1, self._learned)
         predict_us = 1e6 * self._predict_seconds / max(1, self._predicted)
         report: dict[str, Any] = {}
         for metric in METRICS:
-            sources = judged.get(metric, {})
+            sources = dict(judged.get(metric, {}))
+            for name, source in self._unanswered:
+                if name == metric:
+                    sources.setdefault(source, _Judged())
             if not sources:
                 continue
             stream = self._stream.get(metric, {})
@@ -180,6 +187,8 @@ class Evaluation:
             return
         for metric, measured in row.run.metrics.values().items():
             one = predicted.get(metric)
+            if not learnable(measured):
+                continue  # of nothing real; it is not learnt either
             if one is None:
                 if where is self._judged:
                     self._unanswered[metric, row.source] += 1
@@ -245,7 +254,23 @@ def _joined(parts: Iterable[_Judged]) -> _Judged:
     return joined
 
 
+_FIGURES = (
+    "median_ape",
+    "mean_ape",
+    "p90_ape",
+    "spearman",
+    "coverage_90",
+    "coverage_90_worst",
+    "coverage_90_first20",
+    "half_width",
+    "confidence",
+    "within_20_percent",
+)
+
+
 def _figures(judged: _Judged, stream: _Judged | None) -> dict[str, Any]:
+    if not judged.measured:
+        return {"rows": 0, **dict.fromkeys(_FIGURES)}
     measured, value = np.array(judged.measured), np.array(judged.value)
     low, high = np.array(judged.low), np.array(judged.high)
     error = np.abs(value - measured) / measured

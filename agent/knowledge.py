@@ -12,6 +12,7 @@ from importlib.resources import as_file, files
 from agent.heart.cells import observation_of
 from agent.importing import ImportedRow, read_rows
 from agent.learning.bank import Observation
+from agent.learning.catalogue import Sheet
 
 _FILE = files("agent") / "data" / "knowledge.parquet"
 
@@ -28,4 +29,13 @@ def fingerprint(observations: tuple[Observation, ...]) -> str:
     """Return a short name of what is learnt before the log: state that began otherwise differs."""
     if not observations:
         return "knowledge-none"
-    return f"knowledge-{hashlib.sha256(repr(observations).encode()).hexdigest()[:16]}"
+    return f"knowledge-{_short(observations)}"
+
+
+def fingerprint_of_sheets(sheets: tuple[Sheet, ...]) -> str:
+    """Return the same of a user's own data sheets: features are made with them."""
+    return f"sheets-{_short(sheets)}" if sheets else "sheets-none"
+
+
+def _short(what: object) -> str:
+    return hashlib.sha256(repr(what).encode()).hexdigest()[:16]

@@ -14,13 +14,13 @@ from agent.heart.effects import Effect
 from agent.heart.heart import Heart, HeartConfig
 from agent.heart.stimuli import LoggedStimulus, MeasurementShipped, RefinementLogged
 from agent.journal import stimulus_of
-from agent.knowledge import fingerprint
+from agent.knowledge import fingerprint, fingerprint_of_sheets
 from agent.rebuild import rebuild
 from agent.slices import in_slices
 from agent.store.port import Snapshot, Store
 from agent.validations import validations_in
 
-LAYOUT = "parts-14"
+LAYOUT = "parts-15"
 """How a snapshot is laid out; changes with `agent.pieces`, and with what learners keep."""
 
 
@@ -41,7 +41,8 @@ class Restored:
 
 def stamp(config: HeartConfig) -> str:
     """Return what the meaning of a pickled heart depends on: versions, and what it began with."""
-    return f"{_versions()} {fingerprint(config.shipped)}"
+    began_with = f"{fingerprint(config.shipped)} {fingerprint_of_sheets(config.bank.sheets)}"
+    return f"{_versions()} {began_with}"
 
 
 @cache

@@ -111,6 +111,9 @@ class Settings(BaseSettings):
     max_batch_events: int = Field(256, ge=1, le=10_000, description="Events taken at a time")
     snapshot_every_events: int = Field(50_000, ge=1)
     knowledge: bool = Field(True, description="Begin with the public measurements that ship")
+    hardware_sheets: Path | None = Field(
+        None, description="CSV file of your own hardware's data sheets, beside the shipped ones"
+    )
     explore: Annotated[str, AfterValidator(_budget)] | None = Field(
         None, description="Budget of what idle workers measure unasked: 50, 10min, 2kJ"
     )

@@ -6,7 +6,9 @@ from agent.budget import parse_budget
 from agent.daemon import DaemonConfig
 from agent.heart.heart import HeartConfig
 from agent.knowledge import shipped
+from agent.learning.bank import BankConfig
 from agent.settings import Settings
+from agent.sheets import read_sheets
 from agent.store.duck import DuckStore
 
 
@@ -16,8 +18,15 @@ async def open_store(settings: Settings) -> DuckStore:
 
 
 def heart_config(settings: Settings) -> HeartConfig:
-    """Return how the heart is set up, and what it begins with. Reads a file."""
-    return HeartConfig(shipped=shipped() if settings.knowledge else ())
+    """Return how the heart is set up, and what it begins with. Reads files.
+
+    Raises:
+        BadInput: the data sheets of the user's own can't be read.
+    """
+    sheets = () if settings.hardware_sheets is None else read_sheets(settings.hardware_sheets)
+    return HeartConfig(
+        bank=BankConfig(sheets=sheets), shipped=shipped() if settings.knowledge else ()
+    )
 
 
 def daemon_config(settings: Settings) -> DaemonConfig:

@@ -108,11 +108,11 @@ def predict(predictor: Predictor, request: PredictRequest, request_id: str) -> P
         for i, one in zip(indices, predictor.predict(asked, metrics, units), strict=True):
             predicted[i] = one
 
-    rows = zip(cells, predicted, predictor.fittings(cells), strict=True)
+    rows = zip(cells, predicted, predictor.fittings(cells), predictor.assumed(cells), strict=True)
     drafts = []
-    for index, (cell, one, fitting) in enumerate(rows):
+    for index, (cell, one, fitting, assumed) in enumerate(rows):
         draft = outlook(predictor, f"{request_id}/{index}", cell, one, fitting, request.duration_s)
-        draft["notes"] = [*_notes(metrics, one), *draft["notes"]]
+        draft["notes"] = [*_notes(metrics, one), *_assumptions(assumed), *draft["notes"]]
         drafts.append(draft)
     # One validation of them all: one for each would take twice as long.
     return PredictReply.model_validate({"predictions": drafts})
@@ -277,11 +277,18 @@ def _hardware(predictor: Predictor, named: Sequence[HardwareSpec] | None) -> lis
 
 def _notes(metrics: Iterable[MetricName], predicted: Estimates) -> list[str]:
     notes = [f"{metric}: never measured" for metric in metrics if metric not in predicted]
-    if predicted:
-        basis = next(iter(predicted.values())).basis
-        assert basis is not None, "learners always say what they rest on"
-        if basis.hardware == 0:
-            notes.append("this hardware was never measured: the estimate rests on its relatives")
-        if basis.model == 0:
-            notes.append("this model was never measured: the estimate rests on its relatives")
+    bases = [one.basis for one in predicted.values() if one.basis is not None]
+    for what, counts in (
+        ("hardware", [basis.hardware for basis in bases]),
+        ("model", [basis.model for basis in bases]),
+    ):
+        if counts and not any(counts):
+            notes.append(f"this {what} was never measured: the estimate rests on its relatives")
     return notes
+
+
+def _assumptions(lengths: Mapping[str, float]) -> list[str]:
+    return [
+        f"{name}: not said, and taken as {length:g}, with which the model last ran"
+        for name, length in lengths.items()
+    ]

@@ -6,6 +6,9 @@ from agent.learning.bank import Observation
 from agent.learning.cell import Cell
 from schemas.measurement import Benchmark, Execution, HardwareSpec, ModelRun, ModelSpec, Setup
 
+USUAL_TASK = "inference"
+"""What is done where nobody says."""
+
 
 def cell_of(model: ModelSpec, hardware: HardwareSpec, setup: Setup) -> Cell:
     """Return the cell that a model, hardware and set-up identify and describe."""
@@ -19,7 +22,7 @@ def cell_of(model: ModelSpec, hardware: HardwareSpec, setup: Setup) -> Cell:
         hardware=hardware.name,
         hardware_class=hardware.hardware_class,
         device_count=hardware.count,
-        task=setup.task,
+        task=setup.task or USUAL_TASK,
         precision=setup.precision,
         runtime=setup.runtime,
         runtime_options=_options(setup),

@@ -85,6 +85,10 @@ class Predictor:
         """Return whether each cell fits, and what it takes; None where that is unknown."""
         return self._bank.fittings(cells)
 
+    def assumed(self, cells: Sequence[Cell]) -> list[dict[str, float]]:
+        """Return which lengths each cell was taken to have without saying so, by name."""
+        return self._bank.assumed(cells)
+
     def largest(
         self, cells: Sequence[Cell], find: Find, probability: float, memory_mb: float | None
     ) -> list[Largest | None]:

@@ -21,6 +21,7 @@ from agent.learning.fit import Fit, reasons_of
 from agent.learning.judge import impossible
 from agent.learning.learner import Guesses, Learner, Surprise
 from agent.learning.sustained import FIRST_S, Lasting, Sustained
+from agent.learning.tried import Tried
 
 METRICS = ("throughput_per_s", "latency_ms", "memory_mb", "power_w")
 
@@ -137,6 +138,7 @@ class Bank:
         self._learner = Learner(METRICS, self.config.setups, self.config.rows)
         self._drifts: list[Drifted] = []
         self._fit = Fit()
+        self._tried = Tried(self.config.names)
         self._sustained = Sustained(self.config.names)
 
     def learn(self, observation: Observation, *, shipped: bool = False) -> list[Surprise]:
@@ -151,7 +153,7 @@ class Bank:
             return []
         values = {}
         for metric, value in observation.metrics.items():
-            if metric in METRICS and _SMALLEST < value < _LARGEST:
+            if metric in METRICS and learnable(value):
                 slowing = self._slowing(cell, metric, observation.duration_s)
                 values[metric] = (observation.units.get(metric, ""), math.log(value) - slowing)
         if not values:
@@ -201,12 +203,23 @@ class Bank:
         """
         if not cells:
             return []
-        filled = [self._descriptors.fill(cell) for cell in cells]
+        filled = self._completed(cells)
         told = _told(self._learner.predict(self._frame(filled), metrics, units))
-        if "memory_mb" in metrics or "power_w" in metrics:
-            for one, cell, sheet in zip(told, filled, self._sheets(filled), strict=True):
-                _bound(one, cell, sheet)
+        sheets = self._sheets(filled)
+        usual = self._fit.usual(filled) if "memory_mb" in metrics else [None] * len(filled)
+        for one, cell, sheet, memory in zip(told, filled, sheets, usual, strict=True):
+            _bound(one, cell, sheet, memory)
         return told
+
+    def assumed(self, cells: Sequence[Cell]) -> list[dict[str, float]]:
+        """Return which lengths each cell was taken to have without saying so, by name."""
+        found = []
+        for cell, whole in zip(cells, self._completed(cells), strict=True):
+            names = ("sequence_in", "sequence_out") if whole.assumed else ()
+            found.append(
+                {name: getattr(whole, name) for name in names if getattr(cell, name) is None}
+            )
+        return found
 
     def filled(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return cells with what they leave out put in from what was last said of their names."""
@@ -217,8 +230,8 @@ class Bank:
 
         None where the model's size or the hardware's memory is unknown.
         """
-        filled = [self._descriptors.fill(cell) for cell in cells]
-        return fittings(self._fit, filled, self._sheets(filled))
+        filled = self._completed(cells)
+        return fittings(self._fit, self._tried, filled, self._sheets(filled))
 
     def largest(
         self, cells: Sequence[Cell], find: Find, probability: float, memory_mb: float | None = None
@@ -237,7 +250,7 @@ class Bank:
         sheets = self._sheets(filled)
         if memory_mb is not None:
             sheets = [Sheet("as said", memory_gb=memory_mb / 1e3) for _ in filled]
-        return largest(self._fit, filled, sheets, find, probability)
+        return largest(self._fit, self._tried, filled, sheets, find, probability)
 
     def lasting(self, cell: Cell, duration_s: float | None) -> Lasting | None:
         """Return what a duration does to the speed that is predicted of a cell.
@@ -272,6 +285,11 @@ class Bank:
         """Return the SHA-256 of the learned state; equal if and only if the state is."""
         return digest(self)
 
+    def _completed(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Return cells that are asked for with what they leave out, lengths included."""
+        fill, assume = self._descriptors.fill, self._descriptors.assume
+        return [assume(fill(cell)) for cell in cells]
+
     def _sheets(self, cells: Sequence[Cell]) -> list[Sheet | None]:
         known = catalogue(self.config.sheets)
         return [known.find(cell.hardware) for cell in cells]
@@ -284,11 +302,15 @@ class Bank:
         if reasons is None:
             return
         peak_mb = observation.metrics.get("memory_mb", 0.0)
-        if observation.outcome == "ok" and _SMALLEST < peak_mb < _LARGEST:
+        if observation.outcome == "ok" and learnable(peak_mb):
             # Measured on one device; the need is of all of them.
+            self._tried.learn(cell, reasons.share, fitted=True)
             self._fit.learn_peak(reasons, peak_mb * (cell.device_count or 1.0))
-        else:
-            self._fit.learn(reasons, fitted=_FITTED[observation.outcome])
+            return
+        fitted = _FITTED[observation.outcome]
+        # What one network does over and over says no more of others than once.
+        if self._tried.learn(cell, reasons.share, fitted=fitted):
+            self._fit.learn(reasons, fitted=fitted)
 
     def _slowing(self, cell: Cell, metric: str, duration_s: float | None) -> float:
         """Return by how much (log) a long run's value differs from that of its first minute."""
@@ -316,6 +338,11 @@ class Bank:
         return frame_of(cells, catalogue(self.config.sheets))
 
 
+def learnable(value: float) -> bool:
+    """Return whether a value is one that something real may have, in any unit."""
+    return _SMALLEST < value < _LARGEST
+
+
 def _told(guesses: Guesses) -> list[dict[str, Predicted]]:
     """Return what was guessed of each cell, out of log space."""
     value = np.exp(guesses.centre)
@@ -327,10 +354,14 @@ def _told(guesses: Guesses) -> list[dict[str, Predicted]]:
     return [dict(zip(guesses.metrics, told, strict=False)) for _ in guesses.units]
 
 
-def _bound(result: dict[str, Predicted], cell: Cell, sheet: Sheet | None) -> None:
+def _bound(
+    result: dict[str, Predicted], cell: Cell, sheet: Sheet | None, usual: bounds.Usual | None
+) -> None:
     """Keep predictions within what is physically possible."""
+    if rate := result.get("throughput_per_s"):
+        result["throughput_per_s"] = _with(rate, bounds.throughput(rate, cell, sheet, rate.unit))
     if memory := result.get("memory_mb"):
-        result["memory_mb"] = _with(memory, bounds.memory(memory, cell))
+        result["memory_mb"] = _with(memory, bounds.memory(memory, cell, usual))
     if power := result.get("power_w"):
         measured = power.basis.hardware > 0
         result["power_w"] = _with(power, bounds.power(power, cell, sheet, measured=measured))

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from agent.learning.catalogue import Sheet
 from agent.learning.cell import Cell
-from agent.learning.roofline import bytes_per_weight
+from agent.learning.roofline import bytes_per_weight, flops_per_item, most_tflops
 
 _FEWEST_BYTES = 0.5
 """Of a weight where no precision is said: a guess must not forbid what is possible."""
@@ -52,6 +52,13 @@ class Interval(Protocol):
         """The chance."""
 
 
+class Usual(NamedTuple):
+    """What is usual, and within which half-width (log) nine of ten lie."""
+
+    value: float
+    half_width: float
+
+
 class Range(NamedTuple):
     """A value with its nominal 90 % interval, and the chance that it is within 20 %."""
 
@@ -74,13 +81,34 @@ def least_memory_mb(cell: Cell) -> float | None:
     return cell.parameters_m * size / (cell.device_count or 1.0)
 
 
-def memory(predicted: Interval, cell: Cell) -> Interval:
-    """Return predicted memory, no less than the weights; itself where it is so already."""
+def memory(predicted: Interval, cell: Cell, usual: Usual | None = None) -> Interval:
+    """Return predicted memory, no less than the weights; itself where it is so already.
+
+    Args:
+        predicted: by the learners.
+        cell: what it is predicted for.
+        usual: what arithmetic says, to which it is drawn where learners are less sure.
+    """
+    if usual is not None:
+        predicted = _towards(predicted, usual.value, usual.half_width)
     least = least_memory_mb(cell)
     if least is None or predicted.low >= least:
         return predicted
     value = max(predicted.value, least)
     return Range(value, least, max(predicted.high, value), predicted.confidence)
+
+
+def throughput(predicted: Interval, cell: Cell, sheet: Sheet | None, unit: str | None) -> Interval:
+    """Return a predicted rate, no faster than its roofline; itself where it is so already."""
+    if cell.gmacs is None or not 0.0 < cell.gmacs < 1e15 or sheet is None:
+        return predicted
+    if "token" in (unit or ""):
+        return predicted  # how many operations a token takes is another question
+    tflops = most_tflops(sheet, cell.precision)
+    work = flops_per_item(cell.gmacs, cell.task)
+    if not tflops:
+        return predicted
+    return _within(predicted, 0.0, _BOOST * tflops * 1e12 * (cell.device_count or 1.0) / work)
 
 
 def power(predicted: Interval, cell: Cell, sheet: Sheet | None, *, measured: bool) -> Interval:

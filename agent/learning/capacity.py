@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from agent.learning.catalogue import Sheet
 from agent.learning.cell import Cell
 from agent.learning.fit import Fit, Floats, Reasons, reasons_of
 from agent.learning.need import Need, need_of, with_batch, with_context
+from agent.learning.tried import UNTRIED, Shares, Tried, agreeing
 
 Integers = NDArray[np.int64]
 
@@ -52,7 +53,7 @@ class Largest(NamedTuple):
 
 
 def fittings(
-    fit: Fit, cells: Sequence[Cell], sheets: Sequence[Sheet | None]
+    fit: Fit, tried: Tried, cells: Sequence[Cell], sheets: Sequence[Sheet | None]
 ) -> list[Fitting | None]:
     """Return how cells fit; None where the model's size or the hardware's memory is unknown."""
     needs = [need_of(cell) for cell in cells]
@@ -60,16 +61,30 @@ def fittings(
     known = [one for one in reasons if one is not None]
     chances = iter(fit.probabilities(known).tolist() if known else ())
     found: list[Fitting | None] = []
-    for need, one in zip(needs, reasons, strict=True):
+    for cell, need, one in zip(cells, needs, reasons, strict=True):
         if need is None or one is None:
             found.append(None)
         else:
-            found.append(Fitting(next(chances), need, one.held_mb))
+            chance = _agreeing(fit, one, tried.of(cell), next(chances))
+            found.append(Fitting(chance, need, one.held_mb))
     return found
+
+
+def _agreeing(fit: Fit, reasons: Reasons, tried: Shares, chance: float) -> float:
+    if tried == UNTRIED:
+        return chance
+    share = np.array([reasons.share])
+    return float(agreeing(np.array([chance]), share, tried, _along(fit, reasons))[0])
+
+
+def _along(fit: Fit, reasons: Reasons) -> Callable[[float], float]:
+    """Return what tells the chance at another share of the memory."""
+    return lambda share: fit.probability(reasons.at(share))
 
 
 def largest(
     fit: Fit,
+    tried: Tried,
     cells: Sequence[Cell],
     sheets: Sequence[Sheet | None],
     find: Find,
@@ -79,6 +94,7 @@ def largest(
 
     Args:
         fit: what was learnt about fitting.
+        tried: which sizes were tried, and how that ended.
         cells: each at its other sizes.
         sheets: of their hardware.
         find: what is to be as large as possible.
@@ -98,12 +114,13 @@ def largest(
             twos.append(two)
     if not known:
         return results
-    line = _Line(fit, np.array(ones), np.array(twos))
+    of_cells = [tried.of(cells[index]) for index in known]
+    line = _Line(fit, np.array(ones), np.array(twos), of_cells)
     sizes = line.largest(probability)
     after = line.chances(np.minimum(sizes + 1, MOST))
     shown = np.where((sizes > 0) & (sizes < MOST), sizes, 1).tolist()
     grown = [grow(cells[index], float(size)) for index, size in zip(known, shown, strict=True)]
-    here = fittings(fit, grown, [sheets[index] for index in known])
+    here = fittings(fit, tried, grown, [sheets[index] for index in known])
     for index, size, fitting, chance in zip(known, sizes.tolist(), here, after, strict=True):
         assert fitting is not None, "its need and its memory are known"
         results[index] = Largest(None if size >= MOST else size, fitting, float(chance))
@@ -113,14 +130,20 @@ def largest(
 class _Line:
     """Cells whose need grows in a straight line with a size, as weights, cache and load do."""
 
-    def __init__(self, fit: Fit, ones: Floats, twos: Floats) -> None:
+    def __init__(self, fit: Fit, ones: Floats, twos: Floats, tried: Sequence[Shares]) -> None:
         self._fit = fit
         self._ones = ones
         self._step = twos - ones
+        self._tried = tried
 
     def chances(self, sizes: Integers) -> Floats:
         """Return the chance that each cell fits at its size, 1 or more."""
-        return self._fit.chances(*(self._ones + (sizes - 1.0)[:, None] * self._step).T)
+        reasons = self._ones + (sizes - 1.0)[:, None] * self._step
+        chances = self._fit.chances(*reasons.T)
+        for at, tried in enumerate(self._tried):
+            if tried != UNTRIED:
+                chances[at] = _agreeing(self._fit, Reasons(*reasons[at]), tried, chances[at])
+        return chances
 
     def largest(self, probability: float) -> Integers:
         """Halve in on the largest size of each cell; 0 where not even 1 fits."""

@@ -23,6 +23,7 @@ class Cell(NamedTuple):
         concurrency: requests in flight.
         kv_values_per_token: numbers that the model keeps for each token that it has seen.
         kv_precision: of those numbers.
+        assumed: how many of the two lengths nobody said, and were taken from another run.
     """
 
     model: str
@@ -46,3 +47,4 @@ class Cell(NamedTuple):
     concurrency: float | None = None
     kv_values_per_token: float | None = None
     kv_precision: str | None = None
+    assumed: int = 0

@@ -28,6 +28,13 @@ class HardwareDescriptors:
     hardware_class: str | None = None
 
 
+class Lengths(NamedTuple):
+    """With how many tokens a model last ran; None where it was not said."""
+
+    sequence_in: float | None
+    sequence_out: float | None
+
+
 _SAID = attrgetter(*ModelDescriptors._fields)
 """What a cell says of its model, in the order of `ModelDescriptors`."""
 
@@ -44,6 +51,7 @@ class Descriptors:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self._models: dict[str, ModelDescriptors] = {}
+        self._lengths: dict[str, Lengths] = {}
         self._hardware: dict[str, HardwareDescriptors] = {}
 
     @property
@@ -69,13 +77,33 @@ class Descriptors:
         filled = self.fill(cell)
         self._models.pop(cell.model, None)
         self._models[cell.model] = ModelDescriptors._make(_SAID(filled))
+        self._lengths.pop(cell.model, None)
+        if cell.sequence_in is not None or cell.sequence_out is not None:
+            self._lengths[cell.model] = Lengths(cell.sequence_in, cell.sequence_out)
         self._hardware.pop(cell.hardware, None)
         self._hardware[cell.hardware] = HardwareDescriptors(filled.hardware_class)
         if len(self._models) > self.capacity:
-            del self._models[next(iter(self._models))]
+            gone = next(iter(self._models))
+            del self._models[gone]
+            self._lengths.pop(gone, None)
         if len(self._hardware) > self.capacity:
             del self._hardware[next(iter(self._hardware))]
         return filled
+
+    def assume(self, cell: Cell) -> Cell:
+        """Return a cell with the lengths that it does not say, and with which its model last ran.
+
+        What is learnt keeps to what was said: this is for cells that are asked for.
+        """
+        lengths = self._lengths.get(cell.model)
+        if lengths is None:
+            return cell
+        lacking: dict[str, Any] = {
+            name: length
+            for name, length in zip(Lengths._fields, lengths, strict=True)
+            if length is not None and getattr(cell, name) is None
+        }
+        return cell._replace(**lacking, assumed=len(lacking)) if lacking else cell
 
     def fill(self, cell: Cell) -> Cell:
         """Return a cell with what it leaves out put in from what was last said.

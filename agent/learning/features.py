@@ -197,6 +197,11 @@ class Network(NamedTuple):
     cached: float | None
 
 
+_ASSUMED = 4.0
+"""As much as a length counts that nobody said: speed may be off by a factor for want of it. An
+assumption: benchmarks name lengths, so that no error teaches it."""
+
+
 class Keys(NamedTuple):
     """What identifies a cell, as numbers; equal numbers mean the same thing.
 
@@ -235,7 +240,8 @@ class Frame:
         linear: `(n, WIDTH)`, finite.
         sizes: `(n, len(SIZES))`, the linear columns of that name.
         names: `(n, len(NAMES) + len(PARTS))`, in short numbers: equal ones mean the same name.
-        missing: `(n,)`, the share of describing features that had to be imputed.
+        missing: `(n,)`, the share of describing features that had to be imputed, more where lengths
+            were.
     """
 
     keys: list[Keys]
@@ -269,13 +275,14 @@ def _describe(
     """Return a line of each array of a frame; the same cells are asked for again and again."""
     setup = _setup(
         catalogue,
-        cell.hardware,
-        cell.hardware_class or "",
-        cell.task or "",
-        cell.precision or "",
-        cell.runtime or "",
-        cell.runtime_options or "",
-        cell.parallelism or "",
+        # However it is spelt, it is the same.
+        cell.hardware.casefold(),
+        (cell.hardware_class or "").casefold(),
+        (cell.task or "").casefold(),
+        (cell.precision or "").casefold(),
+        (cell.runtime or "").casefold(),
+        (cell.runtime_options or "").casefold(),
+        (cell.parallelism or "").casefold(),
     )
     network = _network(
         cell.model,
@@ -291,9 +298,10 @@ def _describe(
     )
     row = _linear(cell, setup, network)
     known = network.sized + (cell.batch_size is not None) + setup.sheet
+    missing = 1.0 - known / 3.0 + _ASSUMED * cell.assumed
     keys = _keys(cell, setup, network, row[5])
     names = tuple(one & _SHORT for one in (keys.group, keys.stem, keys.model, *keys.parts))
-    return keys, row, names, 1.0 - known / 3.0
+    return keys, row, names, missing
 
 
 @lru_cache(maxsize=16_384)
@@ -351,8 +359,8 @@ def _network(
     if architecture or parameters_m or gmacs_said:
         group = number_of("group", architecture or family or "")
     return Network(
-        model=number_of("model", model),
-        stem=number_of("stem", stem),
+        model=number_of("model", model.casefold()),
+        stem=number_of("stem", stem.casefold()),
         group=group,
         size=hash((_PARAMS, round(4.0 * p))),
         sized=(parameters_m or gmacs_said or said.parameters_m) is not None,
@@ -408,7 +416,7 @@ def _keys(cell: Cell, setup: Setup, network: Network, batch: float) -> Keys:
     # Hashes of numbers, unlike those of texts, are the same in every process.
     shape = hash(
         (
-            cell.device_count or 0.0,
+            cell.device_count or 1.0,
             cell.batch_size or 0.0,
             cell.input_size or 0.0,
             cell.sequence_in or 0.0,

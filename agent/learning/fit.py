@@ -18,8 +18,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.learning.bounds import Usual
 from agent.learning.catalogue import Sheet
 from agent.learning.cell import Cell
+from agent.learning.intervals import DEVIATIONS
 from agent.learning.loops.fit import WIDEST, step
 from agent.learning.need import Need, need_of
 
@@ -42,6 +44,8 @@ _OWN_MB = 400.0
 _NODES = ((-math.sqrt(3.0), 1 / 6), (0.0, 2 / 3), (math.sqrt(3.0), 1 / 6))
 """Deviations and weights of a mean over a normal distribution (Gauss and Hermite, three nodes)."""
 
+_ODDS_OF_NINETY = math.log(19.0)
+
 _PEAK_ERROR = 1.1
 """How far a run needs more or less from one time to the next, by assumption."""
 
@@ -62,6 +66,16 @@ class Reasons(NamedTuple):
     own_mb: float
     held_mb: float
     training: float
+
+    @property
+    def share(self) -> float:
+        """The need over the memory, as far as it grows with sizes; guesses as guessed."""
+        return max(self.counted_mb + self.guessed_mb, 1e-3) / self.held_mb
+
+    def at(self, share: float) -> Reasons:
+        """Return the same at another share."""
+        times = share / self.share
+        return self._replace(counted_mb=times * self.counted_mb, guessed_mb=times * self.guessed_mb)
 
 
 def memory_mb(cell: Cell, sheet: Sheet | None) -> float | None:
@@ -115,6 +129,28 @@ class Fit:
         self.count += 1
         for held_mb, fitted in ((peak_mb * _PEAK_ERROR, True), (peak_mb / _PEAK_ERROR, False)):
             self._step(reasons._replace(held_mb=held_mb), fitted=fitted)
+
+    def usual(self, cells: Sequence[Cell]) -> list[Usual | None]:
+        """Return what cells usually take of each device, in MB; None where nothing is counted.
+
+        It is where a run would fit as often as not, and nine of ten lie as far around it as the
+        chance of fitting goes from one of twenty to nineteen, and as guesses may be off.
+        """
+        sure, need, trained, guess, own = self._weights
+        spread = math.sqrt(max(self._covariance[_GUESS, _GUESS], 0.0))
+        found: list[Usual | None] = []
+        for cell in cells:
+            needed = need_of(cell)
+            if needed is None:
+                found.append(None)
+                continue
+            count = cell.device_count or 1.0
+            guessed_mb = math.exp(guess) * needed.guessed_mb
+            total_mb = needed.counted_mb + guessed_mb + math.exp(own) * _OWN_MB * count
+            share = -(sure + trained * (cell.task == "training")) / need
+            half_width = _ODDS_OF_NINETY / -need + DEVIATIONS * spread * guessed_mb / total_mb
+            found.append(Usual(total_mb * math.exp(-share) / count, half_width))
+        return found
 
     def probability(self, reasons: Reasons) -> float:
         """Return the chance that a cell fits."""

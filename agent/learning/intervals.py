@@ -66,8 +66,8 @@ class Intervals:
     def __init__(self, priors: Floats, firmness: Floats) -> None:
         # Each row has a node for each kind; node 0 is for nothing.
         self._kinds = kinds = len(priors)
-        # Of four kinds, the last two are strangers.
-        self._aims = np.where(np.arange(kinds) < 2, _AIM, _AIM_STRANGE)
+        # The last two are strangers.
+        self._aims = np.where(np.arange(kinds) < kinds - 2, _AIM, _AIM_STRANGE)
         self._root = np.asarray(priors, dtype=float)
         self._spread = (1.0 / np.asarray(firmness, dtype=float))[:, :, None] * np.eye(
             self._root.shape[1]
@@ -99,7 +99,9 @@ class Intervals:
         self._covariance = fitted(self._covariance, own.stop)
         self._weights[own], self._covariance[own] = self._root, self._spread
 
-    def learn(self, cells: Standing, paths: Integers, reasons: Floats, errors: Floats) -> Floats:
+    def learn(
+        self, cells: Standing, paths: Integers, reasons: Floats, errors: Floats, shares: Floats
+    ) -> Floats:
         """Learn one error (log space) of each of several metrics, predicted before learnt.
 
         Args:
@@ -107,12 +109,13 @@ class Intervals:
             paths: `(m, d)`, rows from the widest to the set-up.
             reasons: `(m, k)`, what the sizes of the errors may depend on.
             errors: `(m,)`, measured minus predicted.
+            shares: `(m,)`, for how much of an error each counts.
 
         Returns:
             `(m,)` half-widths of the intervals that the errors were held against.
         """
         width = np.empty(len(errors))
-        loops.learn(width, self._where(cells, paths, reasons), errors, self._state)
+        loops.learn(width, self._where(cells, paths, reasons), errors, shares, self._state)
         return width
 
     def pretend(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from agent.learning.catalogue import Catalogue, Sheet
 from agent.learning.cell import Cell
-from agent.learning.roofline import TRAINING_FACTOR, bytes_per_weight
+from agent.learning.roofline import bytes_per_weight, flops_per_item, most_tflops
 
 _TOLERANCE = 1.15
 """Boost clocks and measurement error: how far over a data sheet a measurement may lie."""
@@ -45,6 +45,7 @@ def impossible(
         _over_roofline(cell, metrics, units, sheet)
         or _over_bandwidth(cell, metrics, units, sheet)
         or _below_weights(cell, metrics)
+        or _over_memory(cell, metrics, sheet)
         or _over_power(cell, metrics, sheet)
     )
 
@@ -52,25 +53,28 @@ def impossible(
 def _over_roofline(
     cell: Cell, metrics: Mapping[str, float], units: Mapping[str, str], sheet: Sheet | None
 ) -> str | None:
-    rate = metrics.get("throughput_per_s")
-    # Operations are known per item; how many of them a token takes is another question.
-    per_item = "token" not in units.get("throughput_per_s", "")
-    if rate is None or cell.gmacs is None or sheet is None or not per_item:
+    if cell.gmacs is None or sheet is None:
         return None
-    tflops = max(sheet.fp16_tflops or 0.0, sheet.fp32_tflops or 0.0)
-    # Where no precision is said, the fastest one that hardware knows may have been used.
-    size = bytes_per_weight(cell.precision) or _FEWEST_BYTES
-    if size <= 1.0:
-        tflops *= 2.0 / max(size, _FEWEST_BYTES)
+    tflops = most_tflops(sheet, cell.precision)
     if not tflops:
         return None
-    work = TRAINING_FACTOR if cell.task == "training" else 1.0
-    needed = rate * cell.gmacs * 2e-3 * work / (cell.device_count or 1.0)
-    if needed > _TOLERANCE * tflops:
-        return (
-            f"throughput_per_s of {rate:g} needs {needed:.0f} TFLOP/s, "
-            f"{sheet.name} has at most {tflops:.0f}"
-        )
+    work = flops_per_item(cell.gmacs, cell.task) / 1e12 / (cell.device_count or 1.0)
+    rates = {}
+    # Operations are known per item; how many of them a token takes is another question.
+    if "throughput_per_s" in metrics and "token" not in units.get("throughput_per_s", ""):
+        rates["throughput_per_s"] = metrics["throughput_per_s"]
+    kind = units.get("latency_ms", "")
+    if "latency_ms" in metrics and "token" not in kind:
+        # Of a batch, all of its items are done within the time; otherwise one, at least.
+        items = (cell.batch_size or 1.0) if "batch" in kind else 1.0
+        rates["latency_ms"] = items / (metrics["latency_ms"] / 1e3)
+    for metric, rate in rates.items():
+        needed = rate * work
+        if needed > _TOLERANCE * tflops:
+            return (
+                f"{metric} of {metrics[metric]:g} needs {needed:.3g} TFLOP/s, "
+                f"{sheet.name} has at most {tflops:.3g}"
+            )
     return None
 
 
@@ -122,11 +126,23 @@ def _below_weights(cell: Cell, metrics: Mapping[str, float]) -> str | None:
     return None
 
 
+def _over_memory(cell: Cell, metrics: Mapping[str, float], sheet: Sheet | None) -> str | None:
+    """What a run took of a device, that must have. A CPU's memory is no part of its sheet."""
+    memory_mb = metrics.get("memory_mb")
+    if memory_mb is None or sheet is None or sheet.memory_gb is None:
+        return None
+    # Some tell what all devices took.
+    most_mb = _TOLERANCE * sheet.memory_gb * 1e3 * (cell.device_count or 1.0)
+    if memory_mb > most_mb:
+        return f"memory_mb of {memory_mb:g} is more than {sheet.name} has, {most_mb:.0f}"
+    return None
+
+
 def _over_power(cell: Cell, metrics: Mapping[str, float], sheet: Sheet | None) -> str | None:
     power_w = metrics.get("power_w")
-    if power_w is None or sheet is None or sheet.tdp_w is None or cell.device_count is None:
+    if power_w is None or sheet is None or sheet.tdp_w is None:
         return None
-    most = sheet.tdp_w * cell.device_count * _POWER_TOLERANCE
+    most = sheet.tdp_w * (cell.device_count or 1.0) * _POWER_TOLERANCE
     if power_w > most:
         return f"power_w of {power_w:g} is over {_POWER_TOLERANCE:g} times the design power"
     return None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.learning.bounds import chance_within_20_percent
 from agent.learning.drift import Drift, Shift
 from agent.learning.features import (
     BIAS,
@@ -39,6 +40,7 @@ from agent.learning.reasons import (
 from agent.learning.rows import Rows, fitted
 from agent.learning.site import Site
 from agent.learning.support import (
+    CELL,
     GROUP,
     HARDWARE,
     MODEL,
@@ -94,8 +96,8 @@ been measured. A prime, so that it is not always the same network's turn in a ta
 line by line."""
 
 _AGAIN = 10.0
-"""Measurements of a network above which one more error of it tells the less the more there are:
-what is odd about a network is odd in all of them."""
+"""Measurements of a network, or of one cell, above which one more error of it tells the less of
+others the more there are: what is odd about a network is odd in all of them."""
 
 _STEMS, _GROUPS = NAMES.index("stem"), NAMES.index("group")
 
@@ -276,7 +278,8 @@ class Learner:
         number = self._memory.next_event
         measured = Measured(event.z, event.doubt)
         self._own.learn(frame, domains.tolist(), event.paths[:, 2].tolist(), measured, number)
-        self._memory.add(frame, slots, z, rest, path, doubt)
+        again = self._support.met(frame.keys[0].cell)
+        self._memory.add(frame, slots, z, rest, path, doubt, again=again)
         self._pair(frame, event, law, kin)
         if shipped:
             for setup in event.paths[:, 2].tolist():
@@ -319,14 +322,21 @@ class Learner:
         line = np.arange(len(counts))[:, None]
         own = np.ascontiguousarray(counts.transpose(0, 2, 1)[line, slots])
         kinds = kinds_of(own)
-        centre, doubts, *_ = self._centre(frame, numbers, slots, paths, own, kinds)
-        reasons = reasons_of(own, frame, doubts)
+        expected = self._centre(frame, numbers, slots, paths, own, kinds)
+        centre = expected.centre
+        reasons = reasons_of(own, frame, expected.doubts)
         standing = Standing(self._law.numbers(paths[..., 0]), kinds)
         half_width, confidence = self._intervals.half_widths(standing, paths, reasons)
         # Nobody has measured how wrong one is where neither model nor hardware is known.
         stranger = (own[..., MODEL] == 0) & (own[..., HARDWARE] == 0)
         half_width[stranger] = np.maximum(half_width[stranger], np.log(2.0))
         confidence[stranger] = np.minimum(confidence[stranger], 0.25)
+        # Others of the set-up may repeat well where this one does not.
+        contradicted = DEVIATIONS * np.sqrt(expected.varied)
+        wider = contradicted > half_width
+        half_width[wider] = contradicted[wider]
+        chances = [chance_within_20_percent(width) for width in half_width[wider].tolist()]
+        confidence[wider] = np.minimum(confidence[wider], chances)
         basis = own[..., : SETUP + 2]
         basis[..., SETUP + 1] = np.array(self.totals)[numbers]
         names = [self.metrics[number] for number in numbers.tolist()]
@@ -396,8 +406,10 @@ class Learner:
         totals = np.array([self._units.totals[slot] for slot in slots])
         known = counts[:, :, slots] > 0
         model, hardware = known[:, MODEL], known[:, HARDWARE]
-        # First what both were measured in, then what one was, then what the task was.
-        strength = 4.0 * (model & hardware) + 2.0 * (model | hardware) + known[:, TASK]
+        # First what both were measured in, then what the model was, or its like, then the hardware:
+        # of another kind of model, it would be another kind of work. At last what the task was.
+        strength = 8.0 * (model & hardware) + 8.0 * model + 4.0 * known[:, GROUP]
+        strength += 2.0 * hardware + known[:, TASK]
         best = (strength + totals / (1.0 + totals.sum())).argmax(axis=1)
         chosen: Integers = np.array(slots)[best]
         return chosen
@@ -451,7 +463,9 @@ class Learner:
         carried = self._transfer.carry(self._memory, self._paired, Asked(frame, near, wanted))
         told = self._own.told(frame, paths, kinds, without=without)
         expected = Expected(*np.empty((len(Expected._fields), *law.shape)))
-        mix(expected, Others(law, offset, *carried), told, own, paths, self._ranges)
+        others = Others(law, offset, carried.expected, carried.spread)
+        mix(expected, others, told, own, paths, self._ranges)
+        expected.varied[:] = carried.varied
         return expected
 
     def _pair(self, frame: Frame, event: _Event, law: Floats, kin: Integers) -> None:
@@ -499,7 +513,9 @@ class Learner:
         reasons = reasons_of(own, frame, doubts)[0]
         error = event.z[at] - centre[0]
         standing = Standing(self._law.numbers(paths[:, 0]), kinds[0])
-        half_width = self._intervals.learn(standing, paths, reasons, error)
+        # What is measured over and over says the less of others the more often it was.
+        shares = np.minimum(1.0, _AGAIN / np.maximum(own[0, :, CELL], 1))
+        half_width = self._intervals.learn(standing, paths, reasons, error, shares)
         if not self._memory.next_event % _PRETEND:
             self._pretend(frame, metrics, slots, paths, own, event.z[at])
         self._judge(paths, kinds[0], expected, event.z[at], np.ones(len(at)))

@@ -49,7 +49,7 @@ NO_SLOT = 0
 _LINES = ("_lines", "linear")
 """Arrays of a line for each measurement."""
 
-_COLUMNS = ("sizes", "names", "setup", "slot", "z", "rest", "doubt", "path")
+_COLUMNS = ("sizes", "names", "setup", "cell", "slot", "z", "rest", "doubt", "path")
 
 
 class Near(NamedTuple):
@@ -79,6 +79,7 @@ class Memory:
         names: `(rows, len(NAMES))`, the first of a frame's.
         linear: `(rows, WIDTH)`, as in `Frame`.
         setup: `(rows,)`, the place of the set-up in `apart`.
+        cell: `(rows,)`, numbers of cells.
         apart: `(setups, setups)`, how far set-ups are apart.
         slot: `(rows, metrics)`, of the metric's unit; 0 where it was not measured.
         z: `(rows, metrics)`, logs of the measured values.
@@ -90,6 +91,7 @@ class Memory:
     sizes: Singles
     names: Shorts
     setup: Integers
+    cell: Integers
     slot: NDArray[np.int16]
     z: Floats
     rest: Floats
@@ -111,6 +113,7 @@ class Memory:
             *((name, np.float64, (metrics,)) for name in ("z", "rest", "doubt")),
             ("path", np.int64, (metrics,)),
             ("setup", np.int64),
+            ("cell", np.int64),
             ("sizes", np.float32, len(SIZES)),
             ("names", np.int32, len(NAMES)),
             ("slot", np.int16, (metrics,)),
@@ -156,12 +159,17 @@ class Memory:
         rest: Floats,
         path: Integers,
         doubt: Floats | float = 0.0,
+        *,
+        again: bool = False,
     ) -> None:
-        """Remember the first row of a frame with its metrics `(metrics,)`."""
+        """Remember the first row of a frame with its metrics `(metrics,)`.
+
+        `again` says that its cell was measured before.
+        """
         at = self._next % self.rows
         self._next += 1
         keys = frame.keys[0]
-        self.setup[at] = self._place(keys)
+        self.setup[at], self.cell[at] = self._place(keys), keys.cell
         self.sizes[at], self.linear[at] = self.weighted(frame)[0], frame.linear[0]
         self.z[at], self.rest[at], self.path[at], self.doubt[at] = z, rest, path, doubt
         self.names[at], self.slot[at] = frame.names[0, : len(NAMES)], slots
@@ -174,7 +182,7 @@ class Memory:
                 self._rings[ring] = fitted(self._rings[ring], line + 1, -1)
                 self._ends = fitted(self._ends, line + 1)
                 self._rings[ring][line], self._ends[line, ring] = -1, 0
-        loops.put(tuple(self._rings), self._ends, np.array(lines), at)
+        loops.put(tuple(self._rings), self._ends, np.array(lines), at, self.cell, again)
 
     def weighted(self, frame: Frame) -> Singles:
         """Return `(n, len(SIZES))` sizes of a frame as they are kept here."""

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from agent.learning.cache import USUAL_BYTES, published_values, usual_values
 from agent.learning.cell import Cell
+from agent.learning.names import hints
 from agent.learning.roofline import bytes_per_weight
 
 Part = Literal["weights", "kv_cache", "activations"]
@@ -60,9 +61,14 @@ class Need(NamedTuple):
         return max(parts, key=lambda part: parts[part])
 
 
+def parameters_of(cell: Cell) -> float | None:
+    """Return a model's weights, in millions: as was said, or else by its name; None if neither."""
+    return _size(cell.parameters_m) or hints(cell.model).parameters_m
+
+
 def weights_mb(cell: Cell) -> float | None:
     """Return what the weights take, on all devices together; None if their number is unknown."""
-    parameters_m = _size(cell.parameters_m)
+    parameters_m = parameters_of(cell)
     if parameters_m is None:
         return None
     return parameters_m * (bytes_per_weight(cell.precision) or USUAL_BYTES)
@@ -75,7 +81,7 @@ def need_of(cell: Cell) -> Need | None:
         return None
     training = cell.task == "training"
     items = _size(cell.batch_size) or 1.0
-    activations_m = _size(cell.activations_m)
+    activations_m = _size(cell.activations_m) or _published_activations(cell)
     held = max(bytes_per_weight(cell.precision) or USUAL_BYTES, USUAL_BYTES)
     alive = _ALIVE_TRAINING if training else _ALIVE
     values, estimated = _kv_values_per_token(cell)
@@ -106,7 +112,7 @@ def _kv_values_per_token(cell: Cell) -> tuple[float, bool]:
 
     Only what writes text token by token keeps any, unless it is said otherwise.
     """
-    declared, parameters_m = _size(cell.kv_values_per_token), _size(cell.parameters_m)
+    declared, parameters_m = _size(cell.kv_values_per_token), parameters_of(cell)
     if declared is not None:
         return declared, False
     writes = cell.sequence_out is not None or cell.family == "text_generation"
@@ -114,6 +120,15 @@ def _kv_values_per_token(cell: Cell) -> tuple[float, bool]:
         return 0.0, False
     published = published_values(cell.model)
     return (usual_values(parameters_m), True) if published is None else (published, False)
+
+
+def _published_activations(cell: Cell) -> float | None:
+    """Return what a network of its name is published with, for the cell's input; None if none."""
+    said = hints(cell.model)
+    edge = _size(cell.input_size)
+    if said.activations_m is None or edge is None or said.input_size is None:
+        return said.activations_m
+    return said.activations_m * (edge / said.input_size) ** 2
 
 
 def _tokens(cell: Cell) -> float:

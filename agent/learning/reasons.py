@@ -16,13 +16,15 @@ from agent.learning.support import Counts
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-KINDS = ("known there", "known elsewhere", "of a known group", "never seen")
-"""Of cells, by their network: errors of one kind say little of those of another."""
+KINDS = ("measured", "known there", "known elsewhere", "of a known group", "never seen")
+"""Of cells: measured themselves, or by their network: errors of one kind say little of those of
+another. Least of all does what is measured again and again say of what never was."""
 
 STRANGE = KINDS.index("of a known group")
 
 PRIORS = np.array(
     [
+        [-3.4, 0.9, 1.0, 0.2, 0.0, 1.5],
         [-3.4, 0.9, 1.0, 0.2, 0.0, 1.5],
         [-3.2, 0.9, 1.0, 0.2, 0.0, 1.5],
         [-1.4, 0.9, 0.5, 0.2, 1.0, 1.5],
@@ -31,6 +33,7 @@ PRIORS = np.array(
 )
 FIRMNESS = np.array(
     [
+        [1.0, 30.0, 10.0, 50.0, 1.0, 20.0],
         [1.0, 30.0, 10.0, 50.0, 1.0, 20.0],
         [1.0, 30.0, 10.0, 50.0, 1.0, 20.0],
         [8.0, 100.0, 10.0, 50.0, 60.0, 20.0],

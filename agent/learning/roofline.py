@@ -9,10 +9,15 @@ import math
 import re
 from functools import lru_cache
 
+from agent.learning.catalogue import Sheet
+
 TRAINING_FACTOR = 3.0
 """A training step does about three times the work of a forward pass (Kaplan et al. 2020)."""
 
 _LOG_FLOPS_PER_GMAC = math.log(2e9)
+
+_FEWEST_BYTES = 0.5
+"""Bytes of a weight below which no device computes faster."""
 
 _MOST_LOG_ITEMS = 40.0
 """Beyond so many (log), all weights are read of whatever share."""
@@ -42,6 +47,19 @@ def bytes_per_weight(precision: str | None) -> float | None:
         if pattern.search(word):
             return size
     return None
+
+
+def most_tflops(sheet: Sheet, precision: str | None) -> float:
+    """Return the peak rate of one device at a precision, in TFLOP/s; 0 where no sheet says it."""
+    tflops = max(sheet.fp16_tflops or 0.0, sheet.fp32_tflops or 0.0)
+    # Where no precision is said, the fastest one that hardware knows may have been used.
+    size = bytes_per_weight(precision) or _FEWEST_BYTES
+    return tflops * 2.0 / max(size, _FEWEST_BYTES) if size <= 1.0 else tflops
+
+
+def flops_per_item(gmacs: float, task: str | None) -> float:
+    """Return the operations of one item of so many billion multiply-accumulates."""
+    return gmacs * 2e9 * (TRAINING_FACTOR if task == "training" else 1.0)
 
 
 def log_touched(log_share: float, log_batch: float) -> float:

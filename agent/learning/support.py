@@ -59,6 +59,10 @@ class Support:
         counts: Counts = self._counts.take(rows, axis=0).reshape(len(keys), 8, -1)
         return counts
 
+    def met(self, key: int) -> bool:
+        """Return whether what a key identifies was measured in any slot."""
+        return bool(self._counts[self._rows.find(key, 0)].any())
+
     def forget(self, slot: int) -> None:
         """Begin to count a slot anew."""
         if slot < self._counts.shape[1]:

@@ -11,7 +11,6 @@ of the target is known since Cao, Pan, Zhang, Yeung and Yang, "Adaptive transfer
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from agent.learning.features import Frame
 from agent.learning.kinship import Kinship
 from agent.learning.loops import transfer as loops
-from agent.learning.loops.transfer import Wanted
+from agent.learning.loops.transfer import Carried, Wanted
 from agent.learning.memory import Memory, Near
 from agent.learning.paired import Paired
 
@@ -39,18 +38,6 @@ class Asked:
     frame: Frame
     near: Near
     wanted: Wanted
-
-
-class Carried(NamedTuple):
-    """What is taken over.
-
-    Attributes:
-        expected: `(n, m)` residuals beyond the law and the offsets of the cells.
-        spread: `(n, m)`, the standard deviation that remains.
-    """
-
-    expected: Floats
-    spread: Floats
 
 
 class Transfer:
@@ -84,7 +71,7 @@ class Transfer:
             paired: how their set-ups differ.
             asked: the cells.
         """
-        expected, spread = np.empty((2, *asked.wanted.slots.shape))
+        carried = Carried(*np.empty((3, *asked.wanted.slots.shape)))
         places, strange = memory.places_of(asked.frame.keys)
         cells = loops.Asked(
             asked.near.rows,
@@ -96,8 +83,7 @@ class Transfer:
             asked.wanted,
         )
         loops.carry(
-            expected,
-            spread,
+            carried,
             self._nearest,
             cells,
             memory.kept,
@@ -105,4 +91,4 @@ class Transfer:
             paired.pairs,
             self._ways,
         )
-        return Carried(expected, spread)
+        return carried

@@ -207,8 +207,8 @@ def _wide(usual: float, quantile: float) -> float:
 
 
 @compiled
-def learn(width: Floats, where: Where, errors: Floats, state: State) -> None:
-    """Learn errors (log space) one by one, of which no two have nodes in common.
+def learn(width: Floats, where: Where, errors: Floats, shares: Floats, state: State) -> None:
+    """Learn shares of errors (log space) one by one, of which no two have nodes in common.
 
     `width` is filled with half-widths of the intervals that they were held against.
     """
@@ -220,6 +220,7 @@ def learn(width: Floats, where: Where, errors: Floats, state: State) -> None:
         quantile = _quantile(cumulative, _steered(at, where, state))
         width[at] = _wide(usual, quantile)
         missed = (1.0 if score > quantile else 0.0) - (1.0 - state.aims[where.kinds[at]])
+        missed *= shares[at]
         last = where.paths.shape[1] - 1
         state.level[_node(at, 0, where, state)] += _ADAPT_ABOVE * missed
         state.level[_node(at, last, where, state)] += _ADAPT * missed
@@ -227,7 +228,7 @@ def learn(width: Floats, where: Where, errors: Floats, state: State) -> None:
             # What is steered to its bound goes no farther.
             node = _node(at, level, where, state)
             state.level[node] = min(max(state.level[node], _LEAST_STEERED), _MOST_STEERED)
-        _count_in(at, where, score, 1.0, state)
+        _count_in(at, where, score, shares[at], state)
 
 
 @compiled

@@ -16,6 +16,7 @@ from agent.learning.loops.compiled import (
     IntegerColumns,
     Integers,
     IntegerTable,
+    Ints,
     ShortColumns,
     SingleColumns,
     SingleTable,
@@ -43,12 +44,35 @@ class Values(NamedTuple):
     path: IntegerColumns
 
 
+REPEATS = 4
+"""Measurements of one cell that a ring keeps, the newest of them."""
+
 Rings = Annotated[tuple[NDArray[np.int32], ...], types.UniTuple(types.int32[:, ::1], 10)]
 """Tables of rows of the memory, in the order of `memory.RINGS`; -1 where there is none."""
 
 
 @compiled
-def put(rings: Rings, ends: IntegerTable, rows: Integers, place: int) -> None:
+def _oldest_again(line: Ints, cells: IntegerColumn, place: int) -> int:
+    """Return where in a ring the oldest measurement of a cell is; -1 where it has few of it."""
+    many, oldest, oldest_age = 0, -1, -1
+    for at, other in enumerate(line):
+        if other >= 0 and cells[other] == cells[place]:
+            many += 1
+            age = (place - other) % len(cells)
+            if age > oldest_age:
+                oldest, oldest_age = at, age
+    return oldest if many >= REPEATS else -1
+
+
+@compiled
+def put(
+    rings: Rings,
+    ends: IntegerTable,
+    rows: Integers,
+    place: int,
+    cells: IntegerColumn,
+    again: bool,
+) -> None:
     """Put a row of the memory where the oldest is in rings.
 
     Args:
@@ -56,11 +80,17 @@ def put(rings: Rings, ends: IntegerTable, rows: Integers, place: int) -> None:
         ends: `(room, rings)`, how many were put into each ring.
         rows: `(rings,)`, into which line of each table.
         place: the row of the memory.
+        cells: of rows of the memory.
+        again: whether its cell was measured before. Of that, rings keep a few: more would tell no
+            more, and push others out.
     """
     for ring in range(len(rings)):
         row = rows[ring]
-        rings[ring][row, ends[row, ring] % rings[ring].shape[1]] = place
-        ends[row, ring] += 1
+        at = _oldest_again(rings[ring][row], cells, place) if again else -1
+        if at < 0:
+            at = ends[row, ring] % rings[ring].shape[1]
+            ends[row, ring] += 1
+        rings[ring][row, at] = place
 
 
 @compiled

@@ -47,6 +47,10 @@ _HEADS = 12
 _POOL = 192
 """Cells among which the nearest are found at a time. (From 96 to 320 of them take as long.)"""
 
+_REPEATS = 2
+"""Newest measurements of a cell that predict another one: more would tell no more than these, and
+stand in the way of other cells."""
+
 _FINITE = 1e300
 """Farther than anything that counts."""
 
@@ -237,7 +241,10 @@ def _measured_in(best: _Best, pool: _Pool, count: int, held: Held) -> int:
     found, last = 0, len(fars) - 1
     for at in range(count):
         far, place = pool.fars[at], pool.places[at]
-        while place >= held.first:
+        # Of the cell itself, all of them count: they say how far one of them is to be believed.
+        for _ in range(last + 1 if far == 0.0 else _REPEATS):
+            if place < held.first:
+                break
             if found > last and (far > fars[last] or (far == fars[last] and place < places[last])):
                 break
             found = _insert(best, found, far, place)

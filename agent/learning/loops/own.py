@@ -99,6 +99,8 @@ class Expected(NamedTuple):
         others: `(n, m)`, what would be expected without the processes of the domains.
         alone: `(n, m)`, what those say; the same where there are none.
         less: `(n, m)`, log of how many times less doubt they leave.
+        varied: `(n, m)`, variance of what was measured of the cells themselves; 0 where that is
+            little or nothing. Whoever knows it fills it in.
     """
 
     centre: FloatTable
@@ -106,6 +108,7 @@ class Expected(NamedTuple):
     others: FloatTable
     alone: FloatTable
     less: FloatTable
+    varied: FloatTable
 
 
 @compiled

@@ -13,7 +13,7 @@ from agent.learning.loops.compiled import (
     IntegerTable,
     compiled,
 )
-from agent.learning.support import GROUP, HARDWARE, STEM, STEM_HARDWARE, TASK
+from agent.learning.support import CELL, GROUP, HARDWARE, STEM, STEM_HARDWARE, TASK
 
 USUAL_DOUBT = 0.25
 """What neighbours usually leave (log)."""
@@ -32,7 +32,7 @@ def classify(kinds: IntegerTable, counts: IntCube) -> None:
         for at in range(counts.shape[1]):
             own = counts[cell, at]
             known = (own[STEM_HARDWARE] > 0) + (own[STEM] > 0) + (own[GROUP] > 0)
-            kinds[cell, at] = 3 - known
+            kinds[cell, at] = 0 if own[CELL] > 0 else 4 - known
 
 
 @compiled

@@ -114,6 +114,20 @@ class Asked(NamedTuple):
     wanted: Wanted
 
 
+class Carried(NamedTuple):
+    """What is taken over.
+
+    Attributes:
+        expected: `(n, m)` residuals beyond the law and the offsets of the cells.
+        spread: `(n, m)`, the standard deviation that remains.
+        varied: `(n, m)`, variance of what was measured of the cells themselves.
+    """
+
+    expected: FloatTable
+    spread: FloatTable
+    varied: FloatTable
+
+
 class _Near(NamedTuple):
     """What is found of rows near one cell.
 
@@ -320,9 +334,25 @@ def _rest(
 
 
 @compiled
+def _varied(near: _Near, whole: float, values: Values, metric: int, slot: int) -> float:
+    """Return the variance of what was measured of a cell itself; `whole` is perfect likeness.
+
+    As if it had been measured twice more, without any: two that differ may do so by chance.
+    """
+    count, mean, squares = 0, 0.0, 0.0
+    for i, row in enumerate(near.rows):
+        same = near.foretold[i] == 0.0 and near.like[i] >= whole
+        if same and values.slot[row, metric] == slot:
+            count += 1
+            apart = values.z[row, metric] - mean
+            mean += apart / count
+            squares += apart * (values.z[row, metric] - mean) + values.doubt[row, metric]
+    return squares / (count + 1.0) if count > 1 else 0.0
+
+
+@compiled
 def carry(
-    expected: FloatTable,
-    spread: FloatTable,
+    carried: Carried,
     nearest: int,
     asked: Asked,
     kept: Kept,
@@ -335,8 +365,7 @@ def carry(
     What is chosen for the first metric serves the others as well where they were measured, too.
 
     Args:
-        expected: `(n, m)`, filled with residuals beyond the law and the offsets of the cells.
-        spread: `(n, m)`, filled with the standard deviations that remain.
+        carried: filled in.
         nearest: how many measurements predict a cell.
         asked: the cells.
         kept: of the memory.
@@ -347,8 +376,8 @@ def carry(
     numbers = np.empty((4, BREADTH))
     first, chosen = np.empty(nearest, dtype=np.int64), np.empty(nearest, dtype=np.int64)
     matrix, weights = np.empty((nearest, nearest + 1)), np.empty(nearest)
-    start = 0
-    for cell in range(len(expected)):
+    start, whole = 0, (1.0 - 1e-9) * ways.common.variances.sum()
+    for cell in range(len(carried.expected)):
         end = start
         while end < len(asked.near) and asked.near_cells[end] == cell:
             end += 1
@@ -385,5 +414,6 @@ def carry(
             for i in range(count):
                 row = near.rows[chosen[i]]
                 total += weights[i] * _rest(row, asked.wanted, cell, at, values, pairs, ways)
-            expected[cell, at] = total
-            spread[cell, at] = math.sqrt(max(left, ways.noise))
+            carried.expected[cell, at] = total
+            carried.spread[cell, at] = math.sqrt(max(left, ways.noise))
+            carried.varied[cell, at] = _varied(near, whole, values, metric, slot)

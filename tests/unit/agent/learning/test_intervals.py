@@ -24,6 +24,7 @@ class Learnt:
             np.array([path]),
             reasons[None],
             np.array([error]),
+            np.ones(1),
         )
         return float(widths[0])
 
@@ -159,7 +160,7 @@ def test_metrics_are_learnt_apart() -> None:
     both, paths = np.array([0, 1]), np.array([[1], [2]])
     standing = Standing(both + 1, np.array([0, 0]))
     for _ in range(300):
-        learnt.learn(standing, paths, np.ones((2, 1)), np.array([0.01, 1.0]))
+        learnt.learn(standing, paths, np.ones((2, 1)), np.array([0.01, 1.0]), np.ones(2))
 
     standing = Standing(both[None] + 1, np.zeros((1, 2), dtype=np.int64))
     width, close = learnt.half_widths(standing, paths[None], np.ones((1, 2, 1)))
