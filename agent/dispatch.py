@@ -126,8 +126,15 @@ class Dispatcher:
                 return one
         if able:
             return able[0]  # it says itself, with the reason, that it lacks the backend
-        there = "; ".join(f"{one.worker_id} has {_held(one)}" for one in online) or "none is there"
-        raise Unavailable(f"no worker has {', '.join(sorted(names))}: {there}")
+        listed = ", ".join(sorted(names))
+        fitting = [one for one in online if is_wanted(one, request)]
+        if online and not fitting:
+            raise Unavailable(
+                f"no worker for {listed} is of the pool, browser or backend that is asked for: "
+                f"{', '.join(one.worker_id for one in online)}"
+            )
+        there = "; ".join(f"{one.worker_id} has {_held(one)}" for one in fitting) or "none is there"
+        raise Unavailable(f"no worker has {listed}: {there}")
 
     async def run(self, worker: WorkerState, job: RunJob) -> JobResult:
         """Give a worker a job and return what came of it; exploration on its host gives way.

@@ -85,7 +85,7 @@ async def serve(settings: Settings) -> None:
             pool_bus = bus_wiring.bus_to(address)
             await parts.enter_async_context(open_pool(pool, settings, web.url, pool_bus))
         loop = asyncio.get_running_loop()
-        for stop_signal in (signal.SIGTERM, signal.SIGINT):
+        for stop_signal in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(stop_signal, daemon.stop)
 
         def ready() -> None:

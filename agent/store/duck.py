@@ -329,7 +329,8 @@ def _connect(path: str) -> duckdb.DuckDBPyConnection:
             "autoinstall_known_extensions": False,
         }
     )
-    options = "" if in_memory else f" (STORAGE_VERSION '{STORAGE_VERSION}')"
+    # The type is said: a file called .csv would be read as a table, and written nowhere.
+    options = "" if in_memory else f" (TYPE duckdb, STORAGE_VERSION '{STORAGE_VERSION}')"
     try:
         connection.execute(f"ATTACH {_quoted(where)} AS store{options}")
         connection.execute("USE store")

@@ -131,25 +131,31 @@ class WorkerService:
             taking = tasks.create_task(self._take(), name="worker-take")
             working = tasks.create_task(self._work(), name="worker-work")
             telling = tasks.create_task(self._tell_gauges(), name="worker-gauges")
-            while self._bus.state != "connected":  # noqa: ASYNC110 - the port tells its state only
-                await asyncio.sleep(CONNECTED_POLL_SECONDS)
-            await self._bus.publish(state_message(self._state))
-            on_ready()
+            connected = tasks.create_task(self._say_online(on_ready), name="worker-online")
             await self._stopping.wait()
+            connected.cancel()
             for one in (taking, telling):  # none may say `online` once more
                 one.cancel()
+            # Without a broker nobody would hear of what comes of it.
+            reached = self._bus.state == "connected"
             with suppress(TimeoutError):
-                async with asyncio.timeout(FINISH_SECONDS):
+                async with asyncio.timeout(FINISH_SECONDS if reached else 0.0):
                     await self._refuse_left()
                     await self._idle.wait()
             if self._at_hand is not None:
                 self._cancelled[self._at_hand] = None  # the engine's thread ends with it
             with suppress(TimeoutError):
-                async with asyncio.timeout(GOODBYE_SECONDS):
+                async with asyncio.timeout(GOODBYE_SECONDS if reached else 0.0):
                     await self._idle.wait()
                     await self._bus.publish(gone(self._state.worker_id, datetime.now(UTC)))
             working.cancel()
             await self._bus.close()
+
+    async def _say_online(self, on_ready: Callable[[], None]) -> None:
+        while self._bus.state != "connected":  # noqa: ASYNC110 - the port tells its state only
+            await asyncio.sleep(CONNECTED_POLL_SECONDS)
+        await self._bus.publish(state_message(self._state))
+        on_ready()
 
     async def _refuse_left(self) -> None:
         """Answer the jobs that wait: they will not be run."""
