@@ -132,6 +132,10 @@ class Refiner:
 
     async def _try(self, proposal: Proposal) -> None:
         heart = self._heart
+        if proposal.version is not None and heart.versions.find(proposal.version) is None:
+            # Those before it in the queue pushed it out of what is remembered.
+            log.warning("refinement_dropped", what=_told(proposal), version=proposal.version)
+            return
         judged_from = heart.standings.newest_from(proposal.scope, _JUDGED)
         version = heart.versions.plan(proposal, heart.applied_seq, judged_from)
         made, seq = await self._make(version)

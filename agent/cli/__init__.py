@@ -106,7 +106,9 @@ def _explain(error: PlacewiseError) -> int:
     console.print(f"[bold red]error:[/] {escape(first)}", highlight=False, soft_wrap=True)
     for line in others:
         console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
-    if isinstance(error, (BadInput, AgentRefused)):
+    if isinstance(error, AgentRefused):
+        return {"unavailable": UNAVAILABLE, "internal": FAULT}.get(error.remote_code, BAD_INPUT)
+    if isinstance(error, BadInput):
         return BAD_INPUT
     return UNAVAILABLE if isinstance(error, Unavailable) else FAULT
 

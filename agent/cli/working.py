@@ -61,10 +61,10 @@ def worker(
     broker: opt.Broker = None,
     config: opt.Config = None,
 ) -> None:
-    """Run models on this machine as the bus asks, until told to stop (SIGTERM, Ctrl-C).
+    r"""Run models on this machine as the bus asks, until told to stop (SIGTERM, Ctrl-C).
 
-    Needs the extra `worker`: pip install 'placewise[worker]', or `gpu` for an NVIDIA GPU. A machine
-    with both runs two workers, one with each backend.
+    Needs the extra `worker`: pip install 'placewise\[worker]', or `gpu` for an NVIDIA GPU. A
+    machine with both runs two workers, one with each backend.
     """
     settings = load_settings(config, broker=broker)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

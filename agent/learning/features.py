@@ -33,6 +33,7 @@ from agent.learning.roofline import (
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
+Flags = NDArray[np.bool_]
 Names = NDArray[np.int32]
 Integers = NDArray[np.int64]
 
@@ -197,11 +198,6 @@ class Network(NamedTuple):
     cached: float | None
 
 
-_ASSUMED = 4.0
-"""As much as a length counts that nobody said: speed may be off by a factor for want of it. An
-assumption: benchmarks name lengths, so that no error teaches it."""
-
-
 class Keys(NamedTuple):
     """What identifies a cell, as numbers; equal numbers mean the same thing.
 
@@ -240,8 +236,8 @@ class Frame:
         linear: `(n, WIDTH)`, finite.
         sizes: `(n, len(SIZES))`, the linear columns of that name.
         names: `(n, len(NAMES) + len(PARTS))`, in short numbers: equal ones mean the same name.
-        missing: `(n,)`, the share of describing features that had to be imputed, more where lengths
-            were.
+        missing: `(n,)`, the share of describing features that had to be imputed.
+        assumed: `(n,)`, whether lengths are those of another run.
     """
 
     keys: list[Keys]
@@ -249,6 +245,7 @@ class Frame:
     sizes: Singles
     names: Names
     missing: Floats
+    assumed: Flags
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -257,7 +254,7 @@ class Frame:
 def frame_of(cells: Sequence[Cell], catalogue: Catalogue) -> Frame:
     """Return the features of cells; any number or name may be missing or never seen before."""
     described = [_describe(cell, catalogue) for cell in cells]
-    every, rows, named, missing = zip(*described, strict=True)
+    every, rows, named, missing, assumed = zip(*described, strict=True)
     linear = np.array(rows)
     return Frame(
         list(every),
@@ -265,13 +262,14 @@ def frame_of(cells: Sequence[Cell], catalogue: Catalogue) -> Frame:
         linear[:, 1:10].astype(np.float32),
         np.array(named, dtype=np.int32),
         np.array(missing),
+        np.array(assumed),
     )
 
 
 @lru_cache(maxsize=4096)
 def _describe(
     cell: Cell, catalogue: Catalogue
-) -> tuple[Keys, tuple[float, ...], tuple[int, ...], float]:
+) -> tuple[Keys, tuple[float, ...], tuple[int, ...], float, bool]:
     """Return a line of each array of a frame; the same cells are asked for again and again."""
     setup = _setup(
         catalogue,
@@ -298,10 +296,9 @@ def _describe(
     )
     row = _linear(cell, setup, network)
     known = network.sized + (cell.batch_size is not None) + setup.sheet
-    missing = 1.0 - known / 3.0 + _ASSUMED * cell.assumed
     keys = _keys(cell, setup, network, row[5])
     names = tuple(one & _SHORT for one in (keys.group, keys.stem, keys.model, *keys.parts))
-    return keys, row, names, missing
+    return keys, row, names, 1.0 - known / 3.0, cell.assumed > 0
 
 
 @lru_cache(maxsize=16_384)

@@ -329,6 +329,8 @@ class Learner:
         half_width, confidence = self._intervals.half_widths(standing, paths, reasons)
         # Nobody has measured how wrong one is where neither model nor hardware is known.
         stranger = (own[..., MODEL] == 0) & (own[..., HARDWARE] == 0)
+        # Nor what other lengths than those that were assumed come to.
+        stranger |= frame.assumed[:, None]
         half_width[stranger] = np.maximum(half_width[stranger], np.log(2.0))
         confidence[stranger] = np.minimum(confidence[stranger], 0.25)
         # Others of the set-up may repeat well where this one does not.

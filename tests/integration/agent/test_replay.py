@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ import pytest
 from agent.heart.effects import Answer
 from agent.heart.heart import Heart, HeartConfig
 from agent.heart.stimuli import RequestReceived
-from agent.journal import record_of_answer, record_of_event, stimulus_of
+from agent.journal import record_of_answer, record_of_event, record_of_refinement, stimulus_of
 from agent.restore import restore, snapshot_of, stamp
 from agent.store.duck import DuckStore
 from agent.store.memory import MemoryStore
-from agent.store.port import Snapshot, Store
+from agent.store.port import LogRecord, Snapshot, Store
 from agent.verify import verify
 from schemas.events import BenchmarkEvent
+from schemas.refinement import Refinement, Version
 from schemas.requests import REQUESTS
 from schemas.topics import RequestKind
 from tests.support.agent import benchmark_event
@@ -140,6 +142,42 @@ def test_a_snapshot_of_other_versions_is_set_aside_and_rebuilt(foreign: str) -> 
         assert restored.set_aside == foreign
         assert restored.heart.digest() == lived.digest()
         assert progress[-1] == (lived.applied_seq, lived.applied_seq)
+
+    asyncio.run(check())
+
+
+class InSmallBatches(MemoryStore):
+    """Gives its log in batches of ten, so that a short one has many."""
+
+    async def replay(self, after_seq: int = 0, batch: int = 10) -> AsyncIterator[list[LogRecord]]:
+        async for records in super().replay(after_seq, batch):
+            yield records
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_replay_that_makes_a_version_anew_says_that_it_goes_on(kept: bool) -> None:
+    """That takes as long as all of the log before it, within one record."""
+
+    async def check() -> None:
+        store = InSmallBatches()
+        heart = await live(store, 60)
+        before = heart.applied_seq
+        refinement = Refinement(
+            version=Version(number=1), method="rollback", reason="asked for", rows=0, kept=kept
+        )
+        await store.append([record_of_refinement(refinement, "r", "agent", NOW)])
+        last = before + 1
+        progress: list[tuple[int, int]] = []
+        restored = await restore(store, HeartConfig(), lambda *at: progress.append(at))
+        assert restored.heart.versions.current.number == (1 if kept else 0)
+        batches = [*range(10, last, 10), last]
+        # Learning the log up to there once more is a batch for each that was learnt before.
+        made_anew = len([*range(0, last, 10)]) if kept else 0
+        assert progress == [
+            *((at, last) for at in batches[:-1]),
+            *[(before, last)] * made_anew,
+            (last, last),
+        ]
 
     asyncio.run(check())
 

@@ -25,6 +25,7 @@ from schemas.errors import BusUnavailable
 from tests.support.broker import Kind, a_broker, a_mosquitto
 from tests.support.ports import free_port
 from tests.support.venues import (
+    Proxy,
     numbered,
     numbers,
     run,
@@ -90,7 +91,7 @@ async def a_fake_broker(
 
 def sockets_of(bus: MqttBus) -> list[socket.socket]:
     links = [bus._publisher, *(one._source for one in bus._inboxes)]
-    return [one.socket() for one in links]  # type: ignore[union-attr,misc]
+    return [one.socket() for one in links]  # type: ignore[union-attr]
 
 
 def test_every_socket_goes_without_nagles_delay(kind: Kind, tmp_path: Path) -> None:
@@ -170,6 +171,113 @@ def test_broker_stopped_and_started_under_load(tmp_path: Path) -> None:
             assert set(seen) == set(range(count))
             # Twice is only what was under way when the broker went.
             assert len(seen) - count <= 2 * (100 + 50)
+
+        go(work)
+
+
+def test_what_waits_for_a_full_connection_that_is_lost_goes_over_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As many as may be in flight are, and others wait behind them, when the broker hangs up."""
+    monkeypatch.setattr("agent.bus.reconnect.FIRST_SECONDS", 0.01)
+    waiting = 72
+    count = link_module.PUBLISHES_IN_FLIGHT + waiting
+
+    async def work() -> None:
+        published: list[list[bytes]] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            taken: list[bytes] = []
+            published.append(taken)
+            is_first = len(published) == 1
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                while header := await reader.read(1):
+                    body = await reader.readexactly((await reader.readexactly(1))[0])
+                    if header[0] >> 4 == CONNECT:
+                        writer.write(CONNACK)
+                    if header[0] >> 4 != PUBLISH:
+                        continue
+                    taken.append(body[-8:])
+                    if not is_first:
+                        writer.write(b"\x40\x02" + body[3:5])  # behind the topic, of one letter
+                    elif len(taken) == link_module.PUBLISHES_IN_FLIGHT:
+                        break
+            writer.close()
+
+        server = await asyncio.start_server(serve, HOST, 0)
+        async with server:
+            bus = bus_on(server.sockets[0].getsockname()[1])
+            async with running(bus):
+                async with asyncio.timeout(20), asyncio.TaskGroup() as sending:
+                    for number in range(count):
+                        sending.create_task(bus.publish(numbered("a", number)))
+                await bus.publish(numbered("a", count))
+        first, second = published
+        assert len(first) == link_module.PUBLISHES_IN_FLIGHT
+        assert sorted(map(int, second)) == list(range(count + 1))
+
+    go(work)
+
+
+def test_who_failed_on_a_lost_connection_leaves_the_next_one_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody learns of the loss only when the next connection stands already."""
+    monkeypatch.setattr("agent.bus.reconnect.FIRST_SECONDS", 0.01)
+    with a_broker("embedded", tmp_path) as broker:
+
+        async def work() -> None:
+            async with Proxy(broker.port) as proxy:
+                bus = bus_on(proxy.port)
+                async with running(bus):
+                    old = bus._publisher
+                    assert old is not None
+                    for _ in range(link_module.PUBLISHES_IN_FLIGHT):
+                        await old._gate.acquire()
+                    late = asyncio.create_task(bus.publish(numbered("a", 1)))
+                    await until(lambda: old._gate._waiters)
+                    proxy.cut()
+                    await until(lambda: bus._publisher not in (None, old))
+                    new = bus._publisher
+                    old._gate.release()
+                    async with asyncio.timeout(10):
+                        await late
+                        await bus.publish(numbered("a", 2))
+                    assert bus._publisher is new
+
+        go(work)
+
+
+def test_an_end_that_nobody_asked_for_lets_the_broker_tell_of_it(
+    kind: Kind, tmp_path: Path
+) -> None:
+    with a_broker(kind, tmp_path) as broker:
+
+        async def work() -> None:
+            watcher = bus_on(broker.port, "watcher", lasting=False)
+            inbox = watcher.inbox(["state", "mark"], capacity=10)
+            async with running(watcher):
+                for number, is_closed in enumerate([True, False, True]):
+                    will = numbered("state", number, retain=True)
+                    bus = bus_on(broker.port, f"ending-{number}", will=will)
+                    bus.inbox(["jobs"], capacity=10)
+                    task = asyncio.create_task(bus.run())
+                    await until_connected(bus)
+                    if is_closed:
+                        await bus.close()
+                        await task
+                        # Had there been a will, it would come with what is retained, or before.
+                        await watcher.publish(numbered("mark", 10 + number))
+                        assert numbers(await take(inbox, 1)) == [10 + number]
+                        continue
+                    task.cancel()
+                    with pytest.raises(asyncio.CancelledError):
+                        await task
+                    assert numbers(await take(inbox, 1)) == [number]
+                late = bus_on(broker.port, "late", lasting=False)
+                retained = late.inbox(["state"], capacity=10)
+                async with running(late):
+                    assert numbers(await take(retained, 1)) == [1]
 
         go(work)
 

@@ -9,6 +9,7 @@ import resource
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from schemas.browser import Go
 from tests.support.tabs import MODEL, OTHER, PythonTab, honest, lap
 from web_bridge.job import Done, GivenUp, Job, Round, Seat
 from web_bridge.pool import PoolConfig
+from web_bridge.protocol import CloseCode
 from web_bridge.server import Bridge, BridgeConfig, open_bridge
 
 pytestmark = pytest.mark.integration
@@ -192,6 +194,33 @@ def test_a_job_nobody_waits_for_any_more_is_taken_back() -> None:
                 running.cancel()
                 assert await pool.until(lambda now: now.running == 0, 30)
                 assert [one.type for one in silent.heard][:2] == ["welcome", "prepare"]
+
+    asyncio.run(main())
+
+
+def test_what_a_replaced_connection_still_says_is_not_heard() -> None:
+    """It is on its way when the tab connects anew, and would be taken for the new one's."""
+    rounds = 20
+    not_its_own = lap(Go(job="another", attempt=1, lap=0, order=[0]))
+
+    async def main() -> None:
+        async with bridge() as pool:
+            tabs = [PythonTab(pool.port, tab="one-and-the-same") for _ in range(rounds)]
+            await tabs[0].open()
+            assert await pool.until(lambda now: bool(now.tabs), 30)
+            for old, new in pairwise(tabs):
+                before = pool.pool.tabs[new.id]
+                await new.open()
+                for _ in range(5):
+                    await old.say(not_its_own)
+                assert (await closed(old))[0] == CloseCode.REPLACED
+                assert await pool.until(lambda now: now.tabs.get(new.id) is not before, 30)  # noqa: B023
+                assert pool._fault is None
+            assert isinstance(await pool.run(single("job")), Done)
+            assert list(pool.pool.tabs) == [tabs[-1].id]
+            assert tabs[-1].jobs == 1
+            for tab in tabs:
+                await tab.die()
 
     asyncio.run(main())
 

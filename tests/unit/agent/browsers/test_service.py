@@ -16,8 +16,8 @@ from agent.browsers.shelf import Shelf
 from agent.bus.memory import MemoryBroker, MemoryBus
 from agent.bus.port import Outgoing
 from schemas import topics
-from schemas.browser import Go, Prepare
-from schemas.jobs import JobModel, JobResult, RunJob, WorkerState
+from schemas.browser import Beat, Go, Prepare
+from schemas.jobs import CancelJob, JobModel, JobResult, RunJob, WorkerState
 from schemas.models import (
     InputSpec,
     ModelFile,
@@ -28,7 +28,7 @@ from schemas.models import (
 )
 from tests.support.tabs import PythonTab, honest, lap, prepared
 from web_bridge.pool import PoolConfig
-from web_bridge.server import BridgeConfig, open_bridge
+from web_bridge.server import Bridge, BridgeConfig, open_bridge
 
 WASM = "rack1.chromium-156.wasm."
 
@@ -68,8 +68,11 @@ MANIFEST = ModelManifest(
 class Bench:
     """A service on a bus in memory, and somebody who gives it jobs."""
 
-    def __init__(self, service: BrowserService, port: int, client: MemoryBus) -> None:
-        self.service, self.port, self.client = service, port, client
+    def __init__(
+        self, service: BrowserService, bridge: Bridge, client: MemoryBus, broker: MemoryBroker
+    ) -> None:
+        self.service, self.bridge, self.client, self.broker = service, bridge, client, broker
+        self.port = bridge.port
         self.heard: list[Any] = []
         self.inbox = client.inbox([f"{topics.PREFIX}/#"], capacity=1_000)
 
@@ -101,7 +104,10 @@ class Bench:
             "measure_memory": False,
             **changes,
         }
-        job = RunJob(**told)
+        await self.give(worker, RunJob(**told))
+        return await self.answer()
+
+    async def give(self, worker: str, job: RunJob | CancelJob) -> None:
         await self.client.publish(
             Outgoing(
                 topics.worker(worker, "jobs"),
@@ -109,6 +115,8 @@ class Bench:
                 response_topic=f"{topics.PREFIX}/answers",
             )
         )
+
+    async def answer(self) -> JobResult:
         body = await self.until(lambda topic, _: topic.endswith("/answers"))
         return JobResult.model_validate(body)
 
@@ -127,14 +135,17 @@ async def bench() -> AsyncIterator[Bench]:
             shelf=Shelf(),
             engine="onnxruntime-web-1.30.0",
         )
-        made = Bench(service, bridge.port, client)
+        made = Bench(service, bridge, client, broker)
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(one) for one in (bus.run(), client.run(), service.run())]
             yield made
             running[2].cancel()
-            await asyncio.wait([running[2]])
+            if broker.is_running:
+                await asyncio.wait([running[2]])
             for one in (bus, client):
                 await one.close()
+            await asyncio.wait([running[2]])
+            assert running[2].cancelled()
             for task in running:
                 task.cancel()
 
@@ -290,5 +301,111 @@ def test_workers_go_offline_with_their_tabs() -> None:
                 lambda topic, body: topic.endswith("/state") and body["status"] == "offline"
             )
             assert gone["worker_id"] == worker.worker_id
+
+    asyncio.run(main())
+
+
+def cancellable() -> RunJob:
+    return RunJob(
+        job_id="explore-1",
+        models=[JobModel(model="one")],
+        strategy="sequential",
+        waves=[["one"]],
+        measure_memory=False,
+        gives_way=True,
+    )
+
+
+def test_a_job_that_is_cancelled_before_it_begins_is_answered() -> None:
+    """Both come in one batch: the job's task has not had its turn when it is cancelled."""
+
+    async def main() -> None:
+        job = cancellable()
+        async with bench() as table, PythonTab(table.port) as tab:
+            worker_id = (await table.worker()).worker_id
+            await asyncio.gather(
+                table.give(worker_id, job),
+                table.give(worker_id, CancelJob(job_id=job.job_id)),
+            )
+            result = await table.answer()
+            assert (result.job_id, result.outcome) == (job.job_id, "refused")
+            assert result.message == "cancelled"
+            assert not table.service._running
+            assert not table.service._cancelled
+            assert tab.jobs == 0
+            # Of the same name: nothing of the first one is left that it could be taken for.
+            await table.give(worker_id, job)
+            assert (await table.answer()).outcome == "ok"
+
+    asyncio.run(main())
+
+
+def test_a_job_that_is_cancelled_while_it_runs_is_answered() -> None:
+    async def main() -> None:
+        job, at_work = cancellable(), asyncio.Event()
+
+        async def silent(tab: PythonTab, message: Any) -> Any:
+            if not isinstance(message, Go):
+                return await honest(tab, message)
+            at_work.set()
+            return None
+
+        async with bench() as table, PythonTab(table.port, answers=silent):
+            worker_id = (await table.worker()).worker_id
+            await table.give(worker_id, job)
+            await at_work.wait()
+            await table.give(worker_id, CancelJob(job_id="another"))
+            await table.give(worker_id, CancelJob(job_id=job.job_id))
+            result = await table.answer()
+            assert (result.outcome, result.message) == ("refused", "cancelled")
+            assert not table.service._running
+            assert not table.service._cancelled
+
+    asyncio.run(main())
+
+
+def test_tabs_are_grouped_anew_when_they_change() -> None:
+    async def main() -> None:
+        async with bench() as table:
+            assert table.service.groups() == {}
+            async with PythonTab(table.port, tab="tab-000a") as first:
+                assert await table.bridge.until(lambda now: len(now.tabs) == 1, 10)
+                alone = table.service.groups()
+                assert [set(one.tabs) for one in alone.values()] == [{first.id}]
+                await first.say(Beat(type="beat"))
+                await table.run((await table.worker()).worker_id, "one")
+                assert table.service.groups() is alone
+                async with PythonTab(table.port, tab="tab-000b") as second:
+                    assert await table.bridge.until(lambda now: len(now.tabs) == 2, 10)
+                    both = table.service.groups()
+                    assert [set(one.tabs) for one in both.values()] == [{first.id, second.id}]
+                    assert table.service.groups() is both
+                assert await table.bridge.until(lambda now: len(now.tabs) == 1, 10)
+                assert [set(one.tabs) for one in table.service.groups().values()] == [{first.id}]
+                # As many tabs, of the same names: it came back as another browser.
+                before = table.bridge.pool.tabs[first.id]
+                async with PythonTab(table.port, tab=first.id, browser="firefox", version="153.0"):
+                    assert await table.bridge.until(
+                        lambda now: now.tabs[first.id] is not before, 10
+                    )
+                    assert [one.browser for one in table.service.groups().values()] == [
+                        "firefox-153"
+                    ]
+
+    asyncio.run(main())
+
+
+def test_it_ends_as_asked_also_where_the_broker_is_away() -> None:
+    """Nobody can be told that the tabs are gone: whoever ends it closes the bus, and that is it."""
+
+    async def main() -> None:
+        async with bench() as table, PythonTab(table.port), PythonTab(table.port, browser="opera"):
+            await table.worker()
+            await table.until(
+                lambda topic, body: (
+                    topic.endswith("/state") and body["browser"]["browser"] == "opera"
+                )
+            )
+            table.broker.stop()
 
     asyncio.run(main())

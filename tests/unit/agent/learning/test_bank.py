@@ -228,6 +228,96 @@ def test_contradictions_widen_the_interval() -> None:
     assert torn.confidence < calm.confidence
 
 
+def test_contradictions_of_a_cell_stay_wide_whatever_others_of_its_setup_do() -> None:
+    other = CELL._replace(model="vgg16", gmacs=15.5, parameters_m=138.0)
+    bank = taught([observed(value) for value in [100.0, 1000.0] * 20])
+    for number in range(40):
+        bank.learn(observed(300.0 + number % 3, other))
+
+    odd, steady = (one[RATE] for one in bank.predict([CELL, other]))
+
+    assert odd.low <= 100.0
+    assert odd.high >= 1000.0
+    assert odd.confidence < 0.3
+    assert steady.high / steady.low < 1.5
+
+
+def test_repeats_change_little_of_what_is_said_of_others(sample: list[Observation]) -> None:
+    chance = random.Random(3)
+    rows = [one for one in sample if RATE in one.metrics]
+    chance.shuffle(rows)
+    known, asked = rows[:300], rows[300:600]
+    often = known * 10
+    chance.shuffle(often)
+
+    def judged(bank: Bank) -> tuple[float, float]:
+        errors, inside = [], []
+        for one in asked:
+            found = bank.predict([one.cell], [RATE], one.units)[0].get(RATE)
+            if found is not None:
+                measured = one.metrics[RATE]
+                errors.append(abs(found.value - measured) / measured)
+                inside.append(found.low <= measured <= found.high)
+        return median(errors), sum(inside) / len(inside)
+
+    (error, coverage), (error_often, coverage_often) = judged(taught(known)), judged(taught(often))
+
+    # Three times as wrong, and four of ten, when all measurements counted alike.
+    assert error_often < 1.4 * error
+    assert coverage_often > coverage - 0.12
+
+
+def test_the_unit_is_that_of_the_model_rather_than_of_the_hardware() -> None:
+    language = Cell("llm", "elsewhere", task="inference", parameters_m=7000.0, sequence_out=128.0)
+    bank = taught(
+        [
+            *(observed(400.0, CELL._replace(batch_size=float(1 + n))) for n in range(30)),
+            *(observed(90.0, language, "tokens/s") for _ in range(3)),
+        ]
+    )
+
+    (found,) = bank.predict([language._replace(hardware=CELL.hardware)])
+
+    assert found[RATE].unit == "tokens/s"
+
+
+def test_lengths_that_nobody_said_are_assumed_aloud_and_widen_the_interval() -> None:
+    language = Cell("llm", "box", task="inference", parameters_m=7000.0, batch_size=1.0)
+    whole = language._replace(sequence_in=256.0, sequence_out=128.0)
+    bank = taught([observed(90.0 + n % 3, whole, "tokens/s") for n in range(30)])
+
+    said, unsaid = (one[RATE] for one in bank.predict([whole, language]))
+
+    assert bank.assumed([whole, language]) == [{}, {"sequence_in": 256.0, "sequence_out": 128.0}]
+    assert unsaid.value == pytest.approx(said.value, rel=0.3)
+    assert unsaid.high / unsaid.low >= 4.0 * (1.0 - 1e-9) > said.high / said.low
+    assert unsaid.confidence <= 0.25 < said.confidence
+
+
+@pytest.mark.parametrize("name", ["hardware", "model", "task", "precision", "runtime"])
+def test_spelling_makes_no_other_cell(name: str) -> None:
+    cell = CELL._replace(precision="fp16", runtime="onnxruntime-1.23")
+    bank = taught([observed(400.0, cell) for _ in range(10)])
+
+    spelt, other = bank.predict([cell, cell._replace(**{name: getattr(cell, name).upper()})])
+
+    assert other[RATE].basis == spelt[RATE].basis
+    assert other[RATE].value == spelt[RATE].value
+
+
+def test_one_device_is_what_is_meant_where_no_count_is_said() -> None:
+    bank = taught([observed(400.0) for _ in range(3)])
+    (found,) = bank.predict([CELL._replace(device_count=1.0)])
+    assert found[RATE].basis.cell == 3
+
+
+def test_no_rate_is_predicted_over_the_roofline() -> None:
+    bank = taught([observed(400.0, CELL._replace(batch_size=float(1 + n))) for n in range(20)])
+    (found,) = bank.predict([CELL._replace(model="vast", gmacs=1e9, precision="fp16")])
+    # 65 TFLOP/s at 2e18 operations for each item.
+    assert found[RATE].high < 1.3 * 65e12 / 2e18
+
+
 def test_an_outlier_moves_little(world: list[Observation]) -> None:
     bank = taught(world[:400])
     cell = world[0].cell

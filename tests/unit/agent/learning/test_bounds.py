@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.learning import bounds
 from agent.learning.bank import Bank, Observation
-from agent.learning.bounds import Interval, Range
+from agent.learning.bounds import Interval, Range, Usual
 from agent.learning.catalogue import Sheet
 from agent.learning.cell import Cell
 
@@ -40,6 +42,32 @@ def test_memory_is_never_below_the_weights(
     assert is_sensible(bounded)
     assert bounded.low >= least * (1 - 1e-12)
     assert bounds.memory(predicted, cell._replace(parameters_m=None)) == predicted
+
+
+@given(ranges(), sizes)
+def test_memory_that_learners_do_not_know_is_what_is_usual(predicted: Range, usual: float) -> None:
+    bounded = bounds.memory(predicted, CELL._replace(parameters_m=None), Usual(usual, 0.5))
+
+    assert is_sensible(bounded)
+    theirs = math.log(predicted.high / predicted.low) / 2.0
+    if theirs <= 0.5:
+        assert bounded == predicted
+    elif theirs > 20.0:
+        assert bounded.value == pytest.approx(usual, rel=0.05)
+
+
+@given(ranges(), st.sampled_from(["images/s", "tokens/s", None]), st.sampled_from([SHEET, None]))
+def test_no_rate_is_over_the_roofline(
+    predicted: Range, unit: str | None, sheet: Sheet | None
+) -> None:
+    fast = None if sheet is None else replace(sheet, fp16_tflops=100.0)
+    bounded = bounds.throughput(predicted, CELL._replace(gmacs=10.0), fast, unit)
+
+    assert is_sensible(bounded)
+    if fast is None or unit == "tokens/s":
+        assert bounded == predicted
+    else:
+        assert bounded.high <= 1.2 * 100e12 / 20e9
 
 
 @given(ranges(), st.booleans(), st.sampled_from([SHEET, None]), st.sampled_from(["cpu", None]))

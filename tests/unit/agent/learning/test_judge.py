@@ -138,3 +138,24 @@ def test_more_power_than_any_system_of_such_devices() -> None:
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
 def test_no_number_at_all(value: float) -> None:
     assert judged(latency_ms=value) is not None
+
+
+def test_faster_than_the_roofline_by_its_latency() -> None:
+    batch = CELL._replace(batch_size=8.0)
+    units = {"latency_ms": "batch_step"}
+    assert impossible(batch, {"latency_ms": 1e-6}, units, catalogue()) is not None
+    assert impossible(batch, {"latency_ms": 5.0}, units, catalogue()) is None
+    # Of a batch all items are done; of anything else, one is.
+    assert impossible(batch, {"latency_ms": 0.3}, units, catalogue()) is not None
+    assert impossible(batch, {"latency_ms": 0.3}, {}, catalogue()) is None
+
+
+def test_more_power_than_one_device_draws_where_no_count_is_said() -> None:
+    assert judged(CELL._replace(device_count=None), power_w=1e6) is not None
+
+
+def test_more_memory_than_there_is() -> None:
+    reason = judged(memory_mb=9e6)
+    assert reason is not None
+    assert "more than" in reason
+    assert judged(memory_mb=15_000.0) is None
