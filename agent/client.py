@@ -166,4 +166,4 @@ async def _until_connected(bus: Bus) -> None:
             while bus.state != "connected":  # noqa: ASYNC110 - the port tells its state only
                 await asyncio.sleep(0.005)
     except TimeoutError:
-        raise Unavailable(f"no broker within {CONNECT_SECONDS:g} s") from None
+        raise Unavailable(f"no broker at {bus} within {CONNECT_SECONDS:g} s") from None

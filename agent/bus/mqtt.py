@@ -115,6 +115,10 @@ class MqttBus:
         self._refused = 0
         self._suspects = asyncio.Lock()
 
+    def __str__(self) -> str:
+        """Return where the broker is."""
+        return str(self._address)
+
     @property
     def state(self) -> ConnectionState:
         """The state of the connections together: connected when all of them are."""

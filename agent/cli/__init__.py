@@ -84,9 +84,12 @@ def main() -> None:
 
 
 def _log_to_standard_error() -> None:
-    """Keep standard output for answers; a command tells of trouble only (`run` tells more)."""
+    """Keep standard output for answers; a command tells of errors only (`run` tells more).
+
+    That a connection did not stand at once is no error: the command says so if it never does.
+    """
     structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
 

@@ -20,6 +20,7 @@ from agent.client import connected
 from agent.importing import ImportedRow, ImportSummary, event_of, import_file, read_rows
 from agent.settings import Settings
 from agent.verify import verify
+from schemas.errors import StoreUnavailable
 from schemas.topics import EVENTS_BENCHMARK
 
 PUBLISHED_AT_ONCE = 64
@@ -83,7 +84,13 @@ async def over_bus(
 
 
 async def once_more(settings: Settings) -> dict[str, Any]:
-    """Replay the log of a store into a new heart; return where its answers differ."""
+    """Replay the log of a store into a new heart; return where its answers differ.
+
+    Raises:
+        StoreUnavailable: there is none, or it can't be opened.
+    """
+    if not await asyncio.to_thread(settings.store.exists):
+        raise StoreUnavailable(f"there is no store at {settings.store}")
     store = await wiring.open_store(settings)
     try:
         with _progress(quiet=False) as bar:

@@ -45,7 +45,11 @@ def outlook(
         "energy_j": energy_per_item(held),
         "fits": None if fitting is None else fitting.chance,
         "holds_for_s": None if lasting is None else lasting.holds_for_s,
-        "notes": [*_fit_notes(fitting), *_duration_notes(lasting, duration_s)],
+        "notes": [
+            *_fit_notes(fitting),
+            *_duration_notes(lasting, duration_s),
+            *_consistency_notes(cell, held),
+        ],
     }
 
 
@@ -98,6 +102,23 @@ def _fit_notes(fitting: Fitting | None) -> Iterator[str]:
     elif fitting.need.guessed_mb > 0.0:
         what = "activations_m" if fitting.need.unsaid_mb > 0.0 else "kv_values_per_token"
         yield f"whether it fits rests on a guess, and is less sure: declare the model's {what}"
+
+
+def _consistency_notes(cell: Cell, metrics: Estimates) -> Iterator[str]:
+    """Say where a rate and the time of a batch do not belong together: learnt apart, they may."""
+    rate, latency = metrics.get("throughput_per_s"), metrics.get("latency_ms")
+    if rate is None or latency is None or not cell.batch_size:
+        return
+    if latency.unit != "batch_step" or "token" in (rate.unit or ""):
+        return  # only of such is known what is done within the time
+    items = cell.batch_size * (cell.concurrency or 1.0)
+    done = rate.value * latency.value / 1e3
+    apart = abs(math.log(done / items))
+    if apart > math.log(rate.high / rate.low) / 2.0 + math.log(latency.high / latency.low) / 2.0:
+        yield (
+            f"throughput x latency comes to {done:.3g} items, the batch is {items:g}: "
+            "one of the two is further off than its interval says"
+        )
 
 
 def _duration_notes(lasting: Lasting | None, duration_s: float | None) -> Iterator[str]:
