@@ -128,7 +128,7 @@ def test_example_settings_are_the_defaults(tmp_path: Path) -> None:
     loaded = load_settings(path).model_dump()
     # These have no fixed default: what they are without being set depends on the machine.
     free = {"broker", "broker_username", "broker_password", "store", "agent_id"}
-    free |= {"browser_token", "browser_websocket_url", "explore"}
+    free |= {"browser_token", "browser_websocket_url", "explore", "hardware_sheets"}
     defaults = Settings().model_dump()
     assert {k: v for k, v in loaded.items() if k not in free} == {
         k: v for k, v in defaults.items() if k not in free
