@@ -214,7 +214,7 @@ class Bank:
     def assumed(self, cells: Sequence[Cell]) -> list[dict[str, float]]:
         """Return which lengths each cell was taken to have without saying so, by name."""
         found = []
-        for cell, whole in zip(cells, self._completed(cells), strict=True):
+        for cell, whole in zip(cells, map(self._descriptors.assume, cells), strict=True):
             names = ("sequence_in", "sequence_out") if whole.assumed else ()
             found.append(
                 {name: getattr(whole, name) for name in names if getattr(cell, name) is None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from agent.learning.catalogue import Sheet
 from agent.learning.cell import Cell
-from agent.learning.fit import Fit, Floats, Reasons, reasons_of
+from agent.learning.fit import Fit, Floats, Reasons, at_shares, reasons_of, shares_of
 from agent.learning.need import Need, need_of, with_batch, with_context
-from agent.learning.tried import UNTRIED, Shares, Tried, agreeing
+from agent.learning.tried import Bounds, Shares, Tried, agreeing
 
 Integers = NDArray[np.int64]
 
@@ -58,28 +58,28 @@ def fittings(
     """Return how cells fit; None where the model's size or the hardware's memory is unknown."""
     needs = [need_of(cell) for cell in cells]
     reasons = [reasons_of(*one) for one in zip(cells, sheets, needs, strict=True)]
-    known = [one for one in reasons if one is not None]
-    chances = iter(fit.probabilities(known).tolist() if known else ())
-    found: list[Fitting | None] = []
-    for cell, need, one in zip(cells, needs, reasons, strict=True):
-        if need is None or one is None:
-            found.append(None)
-        else:
-            chance = _agreeing(fit, one, tried.of(cell), next(chances))
-            found.append(Fitting(chance, need, one.held_mb))
+    known = [place for place, one in enumerate(reasons) if one is not None]
+    found: list[Fitting | None] = [None] * len(cells)
+    if not known:
+        return found
+    table = np.array([reasons[place] for place in known], dtype=np.float64)
+    bounds = _bounds(fit, table, [tried.of(cells[place]) for place in known])
+    chances = agreeing(fit.chances(*table.T), shares_of(table), bounds)
+    for place, chance in zip(known, chances.tolist(), strict=True):
+        need, one = needs[place], reasons[place]
+        assert need is not None
+        assert one is not None
+        found[place] = Fitting(chance, need, one.held_mb)
     return found
 
 
-def _agreeing(fit: Fit, reasons: Reasons, tried: Shares, chance: float) -> float:
-    if tried == UNTRIED:
-        return chance
-    share = np.array([reasons.share])
-    return float(agreeing(np.array([chance]), share, tried, _along(fit, reasons))[0])
-
-
-def _along(fit: Fit, reasons: Reasons) -> Callable[[float], float]:
-    """Return what tells the chance at another share of the memory."""
-    return lambda share: fit.probability(reasons.at(share))
+def _bounds(fit: Fit, reasons: Floats, tried: Sequence[Shares]) -> Bounds:
+    """Return what was tried of cells, by reasons `(n, 5)` of each at any size."""
+    fitted, failed = np.array(tried).T
+    # Where nothing was tried, any share will do.
+    at_fitted = fit.chances(*at_shares(reasons, np.where(fitted > 0.0, fitted, 1.0)).T)
+    at_failed = fit.chances(*at_shares(reasons, np.where(np.isfinite(failed), failed, 1.0)).T)
+    return Bounds.of(tried, at_fitted, at_failed)
 
 
 def largest(
@@ -134,16 +134,12 @@ class _Line:
         self._fit = fit
         self._ones = ones
         self._step = twos - ones
-        self._tried = tried
+        self._bounds = _bounds(fit, ones, tried)
 
     def chances(self, sizes: Integers) -> Floats:
         """Return the chance that each cell fits at its size, 1 or more."""
         reasons = self._ones + (sizes - 1.0)[:, None] * self._step
-        chances = self._fit.chances(*reasons.T)
-        for at, tried in enumerate(self._tried):
-            if tried != UNTRIED:
-                chances[at] = _agreeing(self._fit, Reasons(*reasons[at]), tried, chances[at])
-        return chances
+        return agreeing(self._fit.chances(*reasons.T), shares_of(reasons), self._bounds)
 
     def largest(self, probability: float) -> Integers:
         """Halve in on the largest size of each cell; 0 where not even 1 fits."""

@@ -38,6 +38,7 @@ _LEAST = np.array([-20.0, -40.0, -20.0, -4.0, -4.0])
 _MOST = np.array([0.0, -1.0, 0.0, 4.0, 3.0])
 """Within which all that is learnt stays: more than there is never fits, a need never helps."""
 
+_LEAST_MB = 1e-3
 _OWN_MB = 400.0
 """What a runtime takes for itself on each device, to begin with: an assumption."""
 
@@ -70,12 +71,21 @@ class Reasons(NamedTuple):
     @property
     def share(self) -> float:
         """The need over the memory, as far as it grows with sizes; guesses as guessed."""
-        return max(self.counted_mb + self.guessed_mb, 1e-3) / self.held_mb
+        return max(self.counted_mb + self.guessed_mb, _LEAST_MB) / self.held_mb
 
-    def at(self, share: float) -> Reasons:
-        """Return the same at another share."""
-        times = share / self.share
-        return self._replace(counted_mb=times * self.counted_mb, guessed_mb=times * self.guessed_mb)
+
+def shares_of(reasons: Floats) -> Floats:
+    """Return the shares `(n,)` of reasons `(n, 5)`."""
+    counted_mb, guessed_mb, _, held_mb, _ = reasons.T
+    shares: Floats = np.maximum(counted_mb + guessed_mb, _LEAST_MB) / held_mb
+    return shares
+
+
+def at_shares(reasons: Floats, shares: Floats) -> Floats:
+    """Return reasons `(n, 5)` as they would be at other shares `(n,)`."""
+    others = reasons.copy()
+    others[:, :2] *= (shares / shares_of(reasons))[:, None]
+    return others
 
 
 def memory_mb(cell: Cell, sheet: Sheet | None) -> float | None:

@@ -9,7 +9,7 @@ takes to agree.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -81,38 +81,61 @@ class Tried:
         return self._shares.get(_key(cell), UNTRIED)
 
 
-def agreeing(
-    chances: Floats, shares: Floats, tried: Shares, chance_at: Callable[[float], float]
-) -> Floats:
-    """Return the chances that a cell fits at several sizes, agreeing with what was tried.
+class Bounds(NamedTuple):
+    """What was tried of `n` cells, each an array `(n,)`.
+
+    Attributes:
+        fitted: the greatest shares that fitted; 0 where none did.
+        failed: the least that did not; infinite where none did.
+        lift: by how much (log odds) chances by arithmetic are raised, for those to fit.
+        drop: by how much they are lowered, for these not to.
+    """
+
+    fitted: Floats
+    failed: Floats
+    lift: Floats
+    drop: Floats
+
+    @classmethod
+    def of(cls, tried: Sequence[Shares], at_fitted: Floats, at_failed: Floats) -> Bounds:
+        """Return it by what was tried of cells, and the chances by arithmetic at these shares.
+
+        Where nothing fitted, or failed, any chance will do.
+        """
+        fitted, failed = np.array(tried).T
+        lift = np.maximum(0.0, _SURE - _log_odds(at_fitted))
+        drop = np.maximum(0.0, _SURE + _log_odds(at_failed))
+        # Between the two, chances go from one to the other.
+        only_fitted, only_failed = np.isinf(failed), fitted == 0.0
+        return cls(
+            fitted,
+            failed,
+            np.where(only_fitted & ~only_failed, lift, 0.0),
+            np.where(only_failed & ~only_fitted, drop, 0.0),
+        )
+
+
+def agreeing(chances: Floats, shares: Floats, tried: Bounds) -> Floats:
+    """Return the chances that `n` cells fit, agreeing with what was tried of them.
 
     They fall with the share, as those by arithmetic do.
 
     Args:
         chances: `(n,)`, by arithmetic.
         shares: `(n,)`, needs over the memory.
-        tried: of the cell.
-        chance_at: returns the chance by arithmetic at a share.
+        tried: of the cells.
     """
-    if tried == UNTRIED:
-        return chances
-    odds = _log_odds(chances)
-    has_fitted, has_failed = tried.fitted > 0.0, tried.failed < math.inf
-    if has_fitted:
-        lift = max(0.0, _SURE - float(_log_odds(np.array(chance_at(tried.fitted)))))
-        odds = odds + (0.0 if has_failed else lift)
-    if has_failed:
-        drop = max(0.0, _SURE + float(_log_odds(np.array(chance_at(tried.failed)))))
-        odds = odds - (0.0 if has_fitted else drop)
-    if has_fitted and has_failed:
-        way = np.log(shares / tried.fitted) / math.log(tried.failed / tried.fitted)
-        between = (shares > tried.fitted) & (shares < tried.failed)
-        odds = np.where(between, _SURE * (1.0 - 2.0 * way), odds)
-    if has_fitted:
-        odds = np.where(shares <= tried.fitted, np.maximum(odds, _SURE), odds)
-    if has_failed:
-        odds = np.where(shares >= tried.failed, np.minimum(odds, -_SURE), odds)
-    found: Floats = 1.0 / (1.0 + np.exp(-np.clip(odds, -_MOST, _MOST)))
+    fitted, failed = tried.fitted, tried.failed
+    known = (fitted > 0.0) | np.isfinite(failed)
+    odds = _log_odds(chances) + tried.lift - tried.drop
+    between = (shares > fitted) & (shares < failed) & (fitted > 0.0) & np.isfinite(failed)
+    if between.any():
+        low, high = fitted[between], failed[between]
+        way = np.log(shares[between] / low) / np.log(high / low)
+        odds[between] = _SURE * (1.0 - 2.0 * way)
+    odds = np.where(shares <= fitted, np.maximum(odds, _SURE), odds)
+    odds = np.where(shares >= failed, np.minimum(odds, -_SURE), odds)
+    found: Floats = np.where(known, 1.0 / (1.0 + np.exp(-np.clip(odds, -_MOST, _MOST))), chances)
     return found
 
 

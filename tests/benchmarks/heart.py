@@ -94,11 +94,17 @@ def never_met(rows: list[Benchmark], number: int) -> list[Benchmark]:
 
 
 def in_batches_of(size: int, rows: list[Benchmark]) -> list[Benchmark]:
-    """Return rows in another batch size."""
-    return [
-        row.model_copy(update={"setup": row.setup.model_copy(update={"batch_size": size})})
-        for row in rows
-    ]
+    """Return rows in another batch size, which takes as much longer as it is larger."""
+    return [_in_batches_of(size, row) for row in rows]
+
+
+def _in_batches_of(size: int, row: Benchmark) -> Benchmark:
+    metrics, longer = row.metrics, size / (row.setup.batch_size or 1)
+    if metrics.latency_ms is not None:
+        # Faster than its roofline, it would be set aside and not learnt.
+        metrics = metrics.model_copy(update={"latency_ms": metrics.latency_ms * longer})
+    setup = row.setup.model_copy(update={"batch_size": size})
+    return row.model_copy(update={"setup": setup, "metrics": metrics})
 
 
 def _learnt(what: str, took: list[float], metrics: float = 4) -> dict[str, object]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from agent.learning.bank import Bank, BankConfig, Observation
 from agent.learning.catalogue import Sheet
 from agent.learning.cell import Cell
-from agent.learning.tried import UNTRIED, Shares, Tried, agreeing
+from agent.learning.tried import UNTRIED, Bounds, Shares, Tried, agreeing
 
 CELL = Cell(
     "net", "box", task="inference", precision="fp16", parameters_m=100.0, activations_m=30.0
@@ -29,7 +29,11 @@ def falling(share: float) -> float:
 def chances(at: Sequence[float], tried: Shares) -> list[float]:
     each = np.array(at)
     by_arithmetic = np.array([falling(share) for share in at])
-    found: list[float] = agreeing(by_arithmetic, each, tried, falling).tolist()
+    at_fitted = falling(tried.fitted) if tried.fitted else 0.5
+    at_failed = falling(tried.failed) if tried.failed < math.inf else 0.5
+    count = len(at)
+    bounds = Bounds.of([tried] * count, np.full(count, at_fitted), np.full(count, at_failed))
+    found: list[float] = agreeing(by_arithmetic, each, bounds).tolist()
     return found
 
 
