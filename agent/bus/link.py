@@ -300,6 +300,8 @@ class Link:
             return await doing
         finally:
             doing.cancel()
+            # It may have failed just after it was given up: nobody asks for that any more.
+            doing.add_done_callback(_heard)
 
     def _start_reading(self) -> None:
         """Read by our own callback, in the place of aiomqtt's."""
@@ -411,6 +413,12 @@ def _packet_bytes(message: Outgoing) -> int:
     """Return how large the packet is, at most."""
     texts = len(message.topic.encode()) + len((message.response_topic or "").encode())
     return _HEADERS_BYTES + texts + len(message.payload) + len(message.correlation_data or b"")
+
+
+def _heard(task: asyncio.Task[Any]) -> None:
+    """Take note of how a task ended."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _ignore(*_: Any) -> None:
