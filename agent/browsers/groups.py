@@ -28,6 +28,7 @@ from schemas.models import ModelManifest
 from web_bridge.tab import Tab
 
 _AGENT_CHARS = 24
+_FOREIGN = re.compile(r"[^A-Za-z0-9_-]")
 _MB_PER_GB = 1_000
 
 
@@ -168,6 +169,11 @@ def held(manifest: ModelManifest, backend: Backend) -> list[HeldModel]:
     return models
 
 
+def prefix_of(agent_id: str) -> str:
+    """Return what the ids of an agent's workers begin with."""
+    return _FOREIGN.sub("-", agent_id)[:_AGENT_CHARS] + "."
+
+
 def _machine(address: str) -> str | None:
     try:
         here = ipaddress.ip_address(address).is_loopback
@@ -182,5 +188,7 @@ def _worker_id(
     hardware = hardware_of(capabilities, backend, label).name
     told = hashlib.sha256(f"{agent_id} {hardware} {capabilities.version}".encode()).hexdigest()
     # The prefix tells pools apart, the hash like browsers on unlike machines.
-    prefix = re.sub(r"[^A-Za-z0-9_-]", "-", agent_id)[:_AGENT_CHARS]
-    return f"{prefix}.{browser_name(capabilities)[:24]}.{backend}.{told[:12]}"
+    # All of it fits into the 64 characters of a worker's id.
+    # A browser may call itself anything.
+    browser = _FOREIGN.sub("-", browser_name(capabilities))[:21]
+    return f"{prefix_of(agent_id)}{browser}.{backend}.{told[:10]}"

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import structlog
 
-from agent.browsers.groups import Group, grouped, held
+from agent.browsers.groups import Group, grouped, held, prefix_of
 from agent.browsers.measured import benchmark_of, event_of, memory_of, result_of, together
 from agent.browsers.planning import AnyModel, Plan, check_job, memory_job, plan
 from agent.browsers.shelf import Shelf
@@ -280,7 +280,7 @@ class BrowserService:
         self, worker_id: str, delivery: Delivery, tasks: asyncio.TaskGroup
     ) -> None:
         """Take back what an agent of the same name left behind when it was killed."""
-        mine = worker_id.startswith(f"{self._agent_id}.") and worker_id not in self._told
+        mine = worker_id.startswith(prefix_of(self._agent_id)) and worker_id not in self._told
         if not mine or not delivery.payload:
             return
         try:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from agent.browsers.groups import grouped
+import pytest
+from pydantic import TypeAdapter
+
+from agent.browsers.groups import grouped, prefix_of
+from schemas.jobs import WorkerId
 from tests.support.tabs import hello
 from web_bridge.tab import Tab
 
@@ -17,4 +21,14 @@ def test_no_two_of_very_many_machines_have_one_name() -> None:
     groups = grouped("rack1", tabs)
     assert len(groups) == len(machines)
     assert {len(one.tabs) for one in groups.values()} == {1}
-    assert max(map(len, groups)) <= 80
+
+
+@pytest.mark.parametrize("agent_id", ["a", "rack-1.lab." + "x" * 53])
+@pytest.mark.parametrize("browser", ["b" * 40, "a browser/of ours é"])
+def test_names_are_ids_of_workers_whatever_those_are_that_they_are_made_of(
+    agent_id: str, browser: str
+) -> None:
+    tab = Tab.of(hello("tab-00001", browser=browser, version="1234567890.0"), 0.0, "")
+    for worker_id in grouped(agent_id, [tab]):
+        assert TypeAdapter(WorkerId).validate_python(worker_id) == worker_id
+        assert worker_id.startswith(prefix_of(agent_id))
