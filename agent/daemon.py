@@ -16,7 +16,7 @@ import structlog
 from agent.aside import Aside
 from agent.budget import Budget
 from agent.bus.port import Bus, Delivery, Inbox
-from agent.desk import Desk
+from agent.desk import EXCUSE_SECONDS, Desk
 from agent.dispatch import Dispatcher
 from agent.explorer import LONGEST_SECONDS, REPEATS, Explorer, Ranked
 from agent.feed import Feed
@@ -48,7 +48,6 @@ LOOP_LAG_SECONDS = 0.25
 STATE_SECONDS = 10.0
 CONNECTED_POLL_SECONDS = 0.01
 DRAIN_SECONDS = 10.0
-EXCUSE_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -353,7 +352,7 @@ class Daemon:
         ):
             by_name[name].cancel()
         # Whose job runs is told that nobody waits for it any more.
-        await asyncio.wait([by_name["desk"]], timeout=EXCUSE_SECONDS)
+        await asyncio.wait([by_name["desk"]], timeout=EXCUSE_SECONDS + 0.5)
         await self._learn_what_was_taken()
         self._voice.feed.close()
         try:

@@ -116,18 +116,14 @@ class Dispatcher:
                     "models", f"{found.worker_id} has no {', '.join(missing)}", _held(found)
                 )
             return found
-        able = [
-            one
-            for one in online
-            if is_wanted(one, request) and names <= {held.model for held in one.models}
-        ]
+        fitting = [one for one in online if is_wanted(one, request)]
+        able = [one for one in fitting if names <= {held.model for held in one.models}]
         for one in able:
             if request.backend in (None, *one.backends):
                 return one
         if able:
             return able[0]  # it says itself, with the reason, that it lacks the backend
         listed = ", ".join(sorted(names))
-        fitting = [one for one in online if is_wanted(one, request)]
         if online and not fitting:
             raise Unavailable(
                 f"no worker for {listed} is of the pool, browser or backend that is asked for: "

@@ -6,7 +6,7 @@ import csv
 import math
 from pathlib import Path
 
-from agent.learning.catalogue import Sheet
+from agent.learning.catalogue import Sheet, sheet_of
 from schemas.errors import BadInput, shown
 
 _NUMBERS = ("fp16_tflops", "fp32_tflops", "bandwidth_gb_per_s", "memory_gb", "tdp_w")
@@ -46,22 +46,18 @@ def _sheet(row: dict[str, str | None], where: str) -> Sheet:
     said = {column: (row.get(column) or "").strip() for column in _COLUMNS}
     if not said["name"]:
         raise BadInput.of_field(f"{where}, name", "missing", "the hardware's name")
-    numbers = {column: _number(said[column], f"{where}, {column}") for column in _NUMBERS}
-    return Sheet(
-        name=said["name"],
-        hardware_class=said["hardware_class"] or None,
-        aliases=tuple(one.strip() for one in said["aliases"].split(";") if one.strip()),
-        **numbers,
-    )
+    for column in _NUMBERS:
+        _check(said[column], f"{where}, {column}")
+    said["aliases"] = ";".join(one.strip() for one in said["aliases"].split(";"))
+    return sheet_of(said)
 
 
-def _number(text: str, where: str) -> float | None:
+def _check(text: str, where: str) -> None:
     if not text:
-        return None
+        return
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0.0 < value < 1e9:
         raise BadInput.of_field(where, f"got {shown(text)}", "a positive number")
-    return value

@@ -188,7 +188,6 @@ def _worker_id(
     hardware = hardware_of(capabilities, backend, label).name
     told = hashlib.sha256(f"{agent_id} {hardware} {capabilities.version}".encode()).hexdigest()
     # The prefix tells pools apart, the hash like browsers on unlike machines.
-    # All of it fits into the 64 characters of a worker's id.
-    # A browser may call itself anything.
+    # All of it fits into the 64 characters of an id; a browser may call itself anything.
     browser = _FOREIGN.sub("-", browser_name(capabilities))[:21]
     return f"{prefix_of(agent_id)}{browser}.{backend}.{told[:10]}"

@@ -5,19 +5,19 @@ Without a word a first start, or the first one after an upgrade, would seem to h
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 
+from agent.learning.loops import kept
+
 WHAT = "compiling loops for this machine, once: takes about a minute"
 SECONDS = 600.0
 """How long it may take on a slow machine before systemd gives up on the start."""
 
-_NAME = "placewise-compiled"
-_LEARNING = Path(__file__).parents[1] / "learning"
+_LOOPS = Path(kept.__file__).parent
 
 
 def announce(console: Console) -> None:
@@ -26,28 +26,9 @@ def announce(console: Console) -> None:
         console.print(f"[dim]{WHAT}[/]")
 
 
-def is_due(environment: Mapping[str, str], learning: Path = _LEARNING) -> bool:
-    """Return whether nothing is kept of these sources (see `agent.learning.loops.compiled`)."""
+def is_due(environment: Mapping[str, str], loops: Path = _LOOPS) -> bool:
+    """Return whether nothing is kept of the loops in a folder (see `agent.learning.loops.kept`)."""
+    own = kept.digest(loops)
     return not any(
-        any((place / _NAME / digest(learning)).rglob("*.nbi"))
-        for place in _places(environment, learning)
+        any((place / kept.NAME / own).rglob("*.nbi")) for place in kept.places(environment, loops)
     )
-
-
-def digest(learning: Path = _LEARNING) -> str:
-    """Return the name of the folder for what is compiled of these sources."""
-    found = hashlib.sha256()
-    for source in sorted((*(learning / "loops").glob("*.py"), *learning.glob("*.py"))):
-        found.update(source.read_bytes())
-    return found.hexdigest()[:16]
-
-
-def _places(environment: Mapping[str, str], learning: Path) -> list[Path]:
-    if "NUMBA_CACHE_DIR" in environment:
-        return [Path(environment["NUMBA_CACHE_DIR"])]
-    places = [learning / "loops" / "__pycache__"]
-    if "XDG_CACHE_HOME" in environment:
-        places.append(Path(environment["XDG_CACHE_HOME"]))
-    elif "HOME" in environment:
-        places.append(Path(environment["HOME"]) / ".cache")
-    return places

@@ -8,14 +8,14 @@ import json
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from agent.cli import options as opt
 from agent.cli.asking import ask
 from agent.cli.show import Body
+from agent.cli.tables import Table, console
 from agent.settings import load_settings
 
-out = Console()
+out = console()
 err = Console(stderr=True)
 
 explore_app = typer.Typer(
@@ -67,13 +67,13 @@ def show_exploration(console: Console, reply: Body) -> None:
             gain = one.get("gain")
             table.add_row(
                 one["job_id"],
-                escape(one["worker"]),
-                escape(one["model"]),
+                one["worker"],
+                one["model"],
                 str(one["batch_size"]),
                 one["state"].replace("_", " "),
                 f"{one['expected_gain']:.1%}",
                 "" if gain is None else f"{gain:.1%}",
-                escape(one["message"]),
+                one["message"],
             )
         console.print(table)
     for title, wanted in (("next", reply["wanted"]), ("nobody can run", reply["elsewhere"])):
@@ -81,8 +81,8 @@ def show_exploration(console: Console, reply: Body) -> None:
             table = Table("model", "hardware", "batch", "expected gain", title=title)
             for one in wanted:
                 table.add_row(
-                    escape(one["model"]["name"]),
-                    escape(one["hardware"]["name"]),
+                    one["model"]["name"],
+                    one["hardware"]["name"],
                     str(one["setup"].get("batch_size") or ""),
                     f"{one['expected_gain']:.1%}",
                 )

@@ -213,13 +213,7 @@ class Bank:
 
     def assumed(self, cells: Sequence[Cell]) -> list[dict[str, float]]:
         """Return which lengths each cell was taken to have without saying so, by name."""
-        found = []
-        for cell, whole in zip(cells, map(self._descriptors.assume, cells), strict=True):
-            names = ("sequence_in", "sequence_out") if whole.assumed else ()
-            found.append(
-                {name: getattr(whole, name) for name in names if getattr(cell, name) is None}
-            )
-        return found
+        return [self._descriptors.assumed(cell) for cell in cells]
 
     def filled(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return cells with what they leave out put in from what was last said of their names."""

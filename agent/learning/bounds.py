@@ -11,10 +11,13 @@ from typing import NamedTuple, Protocol
 
 from agent.learning.catalogue import Sheet
 from agent.learning.cell import Cell
-from agent.learning.roofline import bytes_per_weight, flops_per_item, most_tflops
-
-_FEWEST_BYTES = 0.5
-"""Of a weight where no precision is said: a guess must not forbid what is possible."""
+from agent.learning.roofline import (
+    FEWEST_BYTES,
+    TOLERANCE,
+    bytes_per_weight,
+    flops_per_item,
+    most_tflops,
+)
 
 _IDLE, _BOOST = 0.2, 1.15
 """A device at work draws between these shares of its design power: an assumption."""
@@ -77,7 +80,8 @@ def least_memory_mb(cell: Cell) -> float | None:
     """Return what the weights take on each device, or None where their number is unknown."""
     if cell.parameters_m is None or not 0.0 < cell.parameters_m < 1e15:
         return None
-    size = bytes_per_weight(cell.precision) or _FEWEST_BYTES
+    # A guess must not forbid what is possible.
+    size = bytes_per_weight(cell.precision) or FEWEST_BYTES
     return cell.parameters_m * size / (cell.device_count or 1.0)
 
 
@@ -108,7 +112,7 @@ def throughput(predicted: Interval, cell: Cell, sheet: Sheet | None, unit: str |
     work = flops_per_item(cell.gmacs, cell.task)
     if not tflops:
         return predicted
-    return _within(predicted, 0.0, _BOOST * tflops * 1e12 * (cell.device_count or 1.0) / work)
+    return _within(predicted, 0.0, TOLERANCE * tflops * 1e12 * (cell.device_count or 1.0) / work)
 
 
 def power(predicted: Interval, cell: Cell, sheet: Sheet | None, *, measured: bool) -> Interval:

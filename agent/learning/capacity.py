@@ -64,7 +64,7 @@ def fittings(
         return found
     table = np.array([reasons[place] for place in known], dtype=np.float64)
     bounds = _bounds(fit, table, [tried.of(cells[place]) for place in known])
-    chances = agreeing(fit.chances(*table.T), shares_of(table), bounds)
+    chances = agreeing(fit.probabilities(table), shares_of(table), bounds)
     for place, chance in zip(known, chances.tolist(), strict=True):
         need, one = needs[place], reasons[place]
         assert need is not None
@@ -77,8 +77,8 @@ def _bounds(fit: Fit, reasons: Floats, tried: Sequence[Shares]) -> Bounds:
     """Return what was tried of cells, by reasons `(n, 5)` of each at any size."""
     fitted, failed = np.array(tried).T
     # Where nothing was tried, any share will do.
-    at_fitted = fit.chances(*at_shares(reasons, np.where(fitted > 0.0, fitted, 1.0)).T)
-    at_failed = fit.chances(*at_shares(reasons, np.where(np.isfinite(failed), failed, 1.0)).T)
+    at_fitted = fit.probabilities(at_shares(reasons, np.where(fitted > 0.0, fitted, 1.0)))
+    at_failed = fit.probabilities(at_shares(reasons, np.where(np.isfinite(failed), failed, 1.0)))
     return Bounds.of(tried, at_fitted, at_failed)
 
 
@@ -139,7 +139,7 @@ class _Line:
     def chances(self, sizes: Integers) -> Floats:
         """Return the chance that each cell fits at its size, 1 or more."""
         reasons = self._ones + (sizes - 1.0)[:, None] * self._step
-        return agreeing(self._fit.chances(*reasons.T), shares_of(reasons), self._bounds)
+        return agreeing(self._fit.probabilities(reasons), shares_of(reasons), self._bounds)
 
     def largest(self, probability: float) -> Integers:
         """Halve in on the largest size of each cell; 0 where not even 1 fits."""

@@ -69,7 +69,7 @@ def _find(known: Catalogue, hardware: str) -> Sheet | None:
 
 def shipped() -> tuple[Sheet, ...]:
     """Return the sheets that come with the package."""
-    return tuple(map(_sheet, shipped_rows("hardware.csv")))
+    return tuple(map(sheet_of, shipped_rows("hardware.csv")))
 
 
 @cache
@@ -78,7 +78,8 @@ def catalogue(extra: tuple[Sheet, ...] = ()) -> Catalogue:
     return Catalogue((*shipped(), *extra))
 
 
-def _sheet(row: Mapping[str, str]) -> Sheet:
+def sheet_of(row: Mapping[str, str]) -> Sheet:
+    """Return the sheet in a row of a table; what is left empty there is not known."""
     return Sheet(
         name=row["name"],
         hardware_class=row["hardware_class"] or None,

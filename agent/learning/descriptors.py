@@ -95,15 +95,19 @@ class Descriptors:
 
         What is learnt keeps to what was said: this is for cells that are asked for.
         """
+        lacking: dict[str, Any] = self.assumed(cell)
+        return cell._replace(**lacking, assumed=len(lacking)) if lacking else cell
+
+    def assumed(self, cell: Cell) -> dict[str, float]:
+        """Return the lengths that `assume` fills in, by name."""
         lengths = self._lengths.get(cell.model)
         if lengths is None:
-            return cell
-        lacking: dict[str, Any] = {
+            return {}
+        return {
             name: length
             for name, length in zip(Lengths._fields, lengths, strict=True)
             if length is not None and getattr(cell, name) is None
         }
-        return cell._replace(**lacking, assumed=len(lacking)) if lacking else cell
 
     def fill(self, cell: Cell) -> Cell:
         """Return a cell with what it leaves out put in from what was last said.

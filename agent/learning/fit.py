@@ -166,7 +166,7 @@ class Fit:
         """Return the chance that a cell fits."""
         return float(self.probabilities([reasons])[0])
 
-    def probabilities(self, reasons: Sequence[Reasons]) -> Floats:
+    def probabilities(self, reasons: Sequence[Reasons] | Floats) -> Floats:
         """Return the chance that each cell fits, less sure the less was learnt (MacKay 1992)."""
         return self.chances(*np.array(reasons, dtype=np.float64).T)
 

@@ -10,24 +10,24 @@ from collections.abc import Mapping
 
 from agent.learning.catalogue import Catalogue, Sheet
 from agent.learning.cell import Cell
-from agent.learning.roofline import bytes_per_weight, flops_per_item, most_tflops
-
-_TOLERANCE = 1.15
-"""Boost clocks and measurement error: how far over a data sheet a measurement may lie."""
+from agent.learning.roofline import (
+    FEWEST_BYTES,
+    TOLERANCE,
+    bytes_per_weight,
+    flops_per_item,
+    most_tflops,
+)
 
 _POWER_TOLERANCE = 25.0
 """How far over the devices' own design power a whole system with them may lie."""
 
 _WEIGHTS_TOLERANCE = 0.95
 
-_FEWEST_BYTES = 0.5
-"""Bytes of a weight where no precision is said: nothing in use is as small and as fast."""
-
 _SPARSE, _VERY_SPARSE = 1.0 / 8.0, 1.0 / 32.0
 """An assumption about mixtures of experts: a token reads at least this share of the weights.
 
 Published ones of up to 20 billion parameters read an eleventh or more, larger ones a
-thirty-second or more; measurement error (`_TOLERANCE`) and idle bandwidth cover the rest.
+thirty-second or more; measurement error (`TOLERANCE`) and idle bandwidth cover the rest.
 """
 
 _SMALL_M = 20_000.0
@@ -70,7 +70,7 @@ def _over_roofline(
         rates["latency_ms"] = items / (metrics["latency_ms"] / 1e3)
     for metric, rate in rates.items():
         needed = rate * work
-        if needed > _TOLERANCE * tflops:
+        if needed > TOLERANCE * tflops:
             return (
                 f"{metric} of {metrics[metric]:g} needs {needed:.3g} TFLOP/s, "
                 f"{sheet.name} has at most {tflops:.3g}"
@@ -90,10 +90,10 @@ def _over_bandwidth(
     one = _SPARSE if cell.parameters_m <= _SMALL_M else _VERY_SPARSE
     # Tokens of one batch may pass through different experts.
     share = 1.0 - (1.0 - one) ** (cell.batch_size or 1.0)
-    size = bytes_per_weight(cell.precision) or _FEWEST_BYTES
+    size = bytes_per_weight(cell.precision) or FEWEST_BYTES
     read_gb = cell.sequence_out * cell.parameters_m * size * share / 1e3
     needed = read_gb / seconds / (cell.device_count or 1.0)
-    if needed > _TOLERANCE * sheet.bandwidth_gb_per_s:
+    if needed > TOLERANCE * sheet.bandwidth_gb_per_s:
         return (
             f"{cell.sequence_out:g} tokens within {seconds:.3g} s need the weights read at "
             f"{needed:.0f} GB/s, {sheet.name} has at most {sheet.bandwidth_gb_per_s:.0f}"
@@ -132,7 +132,7 @@ def _over_memory(cell: Cell, metrics: Mapping[str, float], sheet: Sheet | None) 
     if memory_mb is None or sheet is None or sheet.memory_gb is None:
         return None
     # Some tell what all devices took.
-    most_mb = _TOLERANCE * sheet.memory_gb * 1e3 * (cell.device_count or 1.0)
+    most_mb = TOLERANCE * sheet.memory_gb * 1e3 * (cell.device_count or 1.0)
     if memory_mb > most_mb:
         return f"memory_mb of {memory_mb:g} is more than {sheet.name} has, {most_mb:.0f}"
     return None

@@ -16,8 +16,12 @@ TRAINING_FACTOR = 3.0
 
 _LOG_FLOPS_PER_GMAC = math.log(2e9)
 
-_FEWEST_BYTES = 0.5
-"""Bytes of a weight below which no device computes faster."""
+FEWEST_BYTES = 0.5
+"""Bytes of a weight where no precision is said: nothing in use is as small and as fast, and nothing
+computes faster with less."""
+
+TOLERANCE = 1.15
+"""Boost clocks and measurement error: how far over a data sheet a measurement may lie."""
 
 _MOST_LOG_ITEMS = 40.0
 """Beyond so many (log), all weights are read of whatever share."""
@@ -53,8 +57,8 @@ def most_tflops(sheet: Sheet, precision: str | None) -> float:
     """Return the peak rate of one device at a precision, in TFLOP/s; 0 where no sheet says it."""
     tflops = max(sheet.fp16_tflops or 0.0, sheet.fp32_tflops or 0.0)
     # Where no precision is said, the fastest one that hardware knows may have been used.
-    size = bytes_per_weight(precision) or _FEWEST_BYTES
-    return tflops * 2.0 / max(size, _FEWEST_BYTES) if size <= 1.0 else tflops
+    size = bytes_per_weight(precision) or FEWEST_BYTES
+    return tflops * 2.0 / max(size, FEWEST_BYTES) if size <= 1.0 else tflops
 
 
 def flops_per_item(gmacs: float, task: str | None) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -13,6 +12,8 @@ import numba
 import numpy as np
 from numba import types
 from numpy.typing import NDArray
+
+from agent.learning.loops import kept
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -46,7 +47,6 @@ Natural = Annotated[np.uint64, types.uint64]
 _PLAIN = {int: types.int64, float: types.float64, bool: types.boolean, type(None): types.void}
 
 _HERE = Path(__file__).parent
-_NAME = "placewise-compiled"
 
 
 def compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -103,24 +103,10 @@ def _type_of(hint: Any) -> types.Type:
 
 
 def _kept() -> Path | None:
-    """Return the folder in which compiled code is kept; None where nothing may be written.
-
-    Numba tells old code by the time and size of one source, which an upgrade need not change, and
-    does not look at what a function calls, or at constants from elsewhere: the folder is named by
-    all that is in the sources here and beside this folder.
-    """
-    found = hashlib.sha256()
-    for source in sorted((*_HERE.glob("*.py"), *_HERE.parent.glob("*.py"))):
-        found.update(source.read_bytes())
-    places = [_HERE / "__pycache__"]
-    if "NUMBA_CACHE_DIR" in os.environ:
-        places = [Path(os.environ["NUMBA_CACHE_DIR"])]
-    elif "XDG_CACHE_HOME" in os.environ:
-        places.append(Path(os.environ["XDG_CACHE_HOME"]))
-    elif "HOME" in os.environ:
-        places.append(Path(os.environ["HOME"]) / ".cache")
-    for place in places:
-        folder = place / _NAME / found.hexdigest()[:16]
+    """Return the folder in which compiled code is kept; None where nothing may be written."""
+    own = kept.digest(_HERE)
+    for place in kept.places(os.environ, _HERE):
+        folder = place / kept.NAME / own
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):

@@ -19,12 +19,11 @@ from agent.store.duck import DuckStore
 from agent.store.memory import MemoryStore
 from agent.store.port import RECENT, LogRecord, Snapshot, Store
 from schemas.errors import StoreUnavailable
-from schemas.published import Validation
 from schemas.validation import ValidationQuestion
+from tests.support.validations import T0, validation
 
 pytestmark = pytest.mark.integration
 
-T0 = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
 Test = Callable[[Store], Awaitable[None]]
 Run = Callable[[Test], None]
@@ -307,29 +306,6 @@ def test_both_stores_keep_the_first_of_each_pair_in_order(
 
 
 # The ledger of validations
-
-
-def validation(seq: int, **changes: object) -> Validation:
-    """Return a validation of the record `seq`, predicted a tenth too high."""
-    found = Validation(
-        seq=seq,
-        time=T0 + timedelta(seconds=seq),
-        prediction_id=f"p-{seq}",
-        paired_by="id",
-        metric="latency_ms",
-        model="resnet50",
-        hardware="gpu-1",
-        predicted=11.0,
-        low=8.0,
-        high=14.0,
-        measured=10.0,
-        relative_error=0.1,
-        absolute_percentage_error=0.1,
-        within_interval=True,
-        event_id=f"e-{seq}",
-        event_source="lab",
-    )
-    return found.model_copy(update=changes)
 
 
 NOW = T0 + timedelta(hours=1)

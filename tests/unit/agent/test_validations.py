@@ -15,9 +15,10 @@ from agent.heart.effects import Effect, Publish
 from agent.store.duck import DuckStore
 from agent.validations import Validations
 from schemas.errors import BadInput
-from schemas.published import Alert, Validation
+from schemas.published import Alert
 from schemas.requests import REQUESTS, ValidationRequest, decode_request
 from schemas.validation import LONGEST_AGO_S
+from tests.support.validations import validation
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -25,27 +26,7 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 def validated(*seqs: int) -> list[Effect]:
     """Return what the heart finds at some records of the log, among other things."""
     alert = Publish("other", Alert(kind="drift", message="no validation"))
-    found = [
-        Validation(
-            seq=seq,
-            time=NOW - timedelta(seconds=seq),
-            prediction_id=f"p{seq}",
-            paired_by="id",
-            metric="latency_ms",
-            model="resnet50",
-            hardware="gpu-1",
-            predicted=11.0,
-            low=9.0,
-            high=13.0,
-            measured=10.0,
-            relative_error=0.1,
-            absolute_percentage_error=0.1,
-            within_interval=True,
-            event_id=f"e{seq}",
-            event_source="lab",
-        )
-        for seq in seqs
-    ]
+    found = [validation(seq, time=NOW - timedelta(seconds=seq)) for seq in seqs]
     return [alert, *(Publish(one.event_id, one) for one in found)]
 
 

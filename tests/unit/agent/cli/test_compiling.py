@@ -10,54 +10,55 @@ import pytest
 from structlog.testing import capture_logs
 
 from agent.cli import compiling, running
+from agent.learning.loops import kept
 
 
 @pytest.fixture
-def learning(tmp_path: Path) -> Path:
-    folder = tmp_path / "learning"
-    (folder / "loops").mkdir(parents=True)
-    (folder / "bank.py").write_text("BANK = 1\n")
-    (folder / "loops" / "fit.py").write_text("FIT = 1\n")
+def loops(tmp_path: Path) -> Path:
+    folder = tmp_path / "learning" / "loops"
+    folder.mkdir(parents=True)
+    (folder.parent / "bank.py").write_text("BANK = 1\n")
+    (folder / "fit.py").write_text("FIT = 1\n")
     return folder
 
 
-def keep(place: Path, learning: Path) -> None:
-    folder = place / "placewise-compiled" / compiling.digest(learning) / "loops_1"
+def keep(place: Path, loops: Path) -> None:
+    folder = place / "placewise-compiled" / kept.digest(loops) / "loops_1"
     folder.mkdir(parents=True)
     (folder / "fit.slope.nbi").touch()
 
 
 @pytest.mark.parametrize("where", ["beside", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "HOME"])
 def test_it_is_due_until_something_is_kept_and_again_after_an_upgrade(
-    learning: Path, tmp_path: Path, where: str
+    loops: Path, tmp_path: Path, where: str
 ) -> None:
     environment = {} if where == "beside" else {where: str(tmp_path / "kept")}
     place = {
-        "beside": learning / "loops" / "__pycache__",
+        "beside": loops / "__pycache__",
         "HOME": tmp_path / "kept" / ".cache",
     }.get(where, tmp_path / "kept")
-    assert compiling.is_due(environment, learning)
-    keep(place, learning)
-    assert not compiling.is_due(environment, learning)
-    (learning / "loops" / "fit.py").write_text("FIT = 2\n")
-    assert compiling.is_due(environment, learning)
+    assert compiling.is_due(environment, loops)
+    keep(place, loops)
+    assert not compiling.is_due(environment, loops)
+    (loops / "fit.py").write_text("FIT = 2\n")
+    assert compiling.is_due(environment, loops)
 
 
 def test_it_is_not_looked_for_beside_the_sources_where_numba_is_told_another_place(
-    learning: Path, tmp_path: Path
+    loops: Path, tmp_path: Path
 ) -> None:
-    keep(learning / "loops" / "__pycache__", learning)
-    assert compiling.is_due({"NUMBA_CACHE_DIR": str(tmp_path / "other")}, learning)
+    keep(loops / "__pycache__", loops)
+    assert compiling.is_due({"NUMBA_CACHE_DIR": str(tmp_path / "other")}, loops)
 
 
 def test_it_is_where_the_compiler_keeps_it() -> None:
     from agent.learning.loops import compiled
 
     assert compiled._KEPT is not None
-    kept = compiled._kept()
-    assert kept is not None
-    assert kept.name == compiling.digest()
-    assert kept.parent.parent in compiling._places(os.environ, compiling._LEARNING)
+    folder = compiled._kept()
+    assert folder is not None
+    assert folder.name == kept.digest(compiling._LOOPS)
+    assert folder.parent.parent in kept.places(os.environ, compiling._LOOPS)
 
 
 def test_the_log_and_systemd_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
